@@ -1,0 +1,160 @@
+"""The contract of an environment: a batch of episodes that speaks text, on Gymnasium's vector API.
+
+Owns the seam between worlds and everything that lives in them. An episode *dies* (`terminated`) or *outlives* the
+horizon (`truncated`); the two never mix. An episode that is over stays as it is until it is reset (autoreset is
+disabled).
+
+To add an environment: derive an `EnvironmentConfig` (its knobs) and a `TextVectorEnv`, name the config in a YAML file
+under `conf/environment/`, and run `fitness.environments.conformance.check_environment` over it.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+
+from fitness.environments.grammar import Grammar
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+class TextVectorEnv(gymnasium.vector.VectorEnv[tuple[str, ...], Ints, Any], ABC):
+    """n episodes side by side, each a function of its own seed and actions alone."""
+
+    metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012 (Gymnasium's own declaration)
+    action_names: tuple[str, ...]
+    """What an agent may choose, each a plain word."""
+    vital_names: tuple[str, ...]
+    causes: tuple[str, ...]
+    """What an agent can die of."""
+    manual: str
+    """The rules in plain words, without what only experience can teach."""
+    grammar: Grammar
+    """The strategies that agents of this environment may be told."""
+    horizon: int
+    """Steps after which an episode is outlived."""
+
+    def __init__(self, num_envs: int, longest_text: int) -> None:
+        """Declare Gymnasium's spaces for `num_envs` episodes."""
+        self.num_envs = num_envs
+        self.single_observation_space = gymnasium.spaces.Text(longest_text, charset=_PRINTABLE)
+        self.observation_space = gymnasium.vector.utils.batch_space(self.single_observation_space, num_envs)
+        self.single_action_space = gymnasium.spaces.Discrete(len(self.action_names))
+        self.action_space = gymnasium.vector.utils.batch_space(self.single_action_space, num_envs)
+
+    @abstractmethod
+    def begin(self, seeds: Ints, rows: Ints) -> None:
+        """Begin the episodes `seeds` [k] in the places `rows` [k]."""
+
+    @abstractmethod
+    def advance(self, actions: Ints) -> None:
+        """Live one step without making texts; `actions` [n] indexes `action_names`."""
+
+    @abstractmethod
+    def observe(self) -> list[str]:
+        """Return what each of the n agents is told now."""
+
+    @abstractmethod
+    def expert_actions(self) -> Ints:
+        """Return the actions [n] of a scripted policy that knows every rule but sees no more than the text says."""
+
+    @property
+    @abstractmethod
+    def vitals(self) -> NDArray[np.float32]:
+        """[n, vitals] how each agent stands, 0 is deadly and 1 is full."""
+
+    @property
+    @abstractmethod
+    def died(self) -> Bools:
+        """[n] who is dead."""
+
+    @property
+    @abstractmethod
+    def outlived(self) -> Bools:
+        """[n] who lives at the horizon."""
+
+    @property
+    @abstractmethod
+    def cause(self) -> Ints:
+        """[n] index into `causes`, -1 for the living."""
+
+    @property
+    @abstractmethod
+    def length(self) -> Ints:
+        """[n] steps lived so far."""
+
+    @property
+    def over(self) -> Bools:
+        """[n] dead or at the horizon."""
+        return self.died | self.outlived
+
+    def reset(
+        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[tuple[str, ...], dict[str, Any]]:
+        """Begin episodes.
+
+        Args:
+            seed: one per episode, or one from which n are counted up; none draws them from `np_random`.
+            options: `reset_mask` [n] restarts only some episodes.
+        """
+        mask = (
+            np.ones(self.num_envs, bool)
+            if not options
+            else np.asarray(options.get("reset_mask", True)) | np.zeros(self.num_envs, bool)
+        )
+        rows = np.flatnonzero(mask)
+        self.begin(self._seeds(seed)[rows], rows)
+        return tuple(self.observe()), {}
+
+    def step(self, actions: Ints) -> tuple[tuple[str, ...], NDArray[np.float64], Bools, Bools, dict[str, Any]]:
+        """Live one step; the reward is 1 for every step that an agent comes through alive."""
+        chosen = np.asarray(actions, np.int64)
+        if chosen.shape != (self.num_envs,) or (chosen < 0).any() or (chosen >= len(self.action_names)).any():
+            raise ValueError(f"actions: expected {self.num_envs} integers below {len(self.action_names)}, got {chosen}")
+        living = ~self.over
+        self.advance(chosen)
+        reward = (living & ~self.died).astype(np.float64)
+        info = {"cause": self.cause.copy(), "length": self.length.copy(), "vitals": self.vitals.copy()}
+        return tuple(self.observe()), reward, self.died.copy(), self.outlived.copy(), info
+
+    def _seeds(self, seed: int | Sequence[int] | None) -> Ints:
+        """Return one seed per episode."""
+        if seed is None:
+            return self.np_random.integers(0, 2**31, self.num_envs)
+        if isinstance(seed, int | np.integer):
+            return np.arange(seed, seed + self.num_envs, dtype=np.int64)
+        seeds = np.asarray(seed, np.int64)
+        if seeds.shape != (self.num_envs,) or (seeds < 0).any():
+            raise ValueError(f"seed: expected {self.num_envs} integers of at least 0, got {seed!r}")
+        return seeds
+
+
+class EnvironmentConfig(ABC):
+    """Base of every environment's own frozen config: the knobs, and how to make a batch of episodes."""
+
+    @property
+    @abstractmethod
+    def env_id(self) -> str:
+        """Name of the environment."""
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """Raised whenever the same seed and actions would end otherwise."""
+
+    @abstractmethod
+    def make(self, num_envs: int) -> TextVectorEnv:
+        """Return a batch of `num_envs` episodes, to be begun by `reset`."""
+
+
+def random_actions(env: TextVectorEnv, uniforms: NDArray[np.float64]) -> Ints:
+    """Return any legal action [n], equally likely, from uniform numbers [n] in [0, 1)."""
+    return (uniforms * len(env.action_names)).astype(np.int64)
+
+
+_PRINTABLE = frozenset(chr(code) for code in range(32, 127))
