@@ -1,0 +1,208 @@
+"""LoRA adapters as plain tensors: one agent's, and a population's as one stack.
+
+Owns the factors, their identity (a digest of the content) and PEFT's file format, so that PEFT, TRL and vLLM read what
+evolution bred. Does not own how factors are varied (`evo.operators`) or applied (`fitness.engines`).
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from fitness.errors import AdapterError
+
+_PREFIX = "base_model.model."
+_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+@dataclass(frozen=True)
+class LoraSpec:
+    """Which linear modules are adapted, and at what rank.
+
+    Example: `LoraSpec(rank=8, alpha=16.0, shapes=(("model.layers.0.mlp.up_proj", 128, 352),))`
+    """
+
+    rank: int
+    """Rank r of every update; at least 1."""
+    alpha: float
+    """The update is scaled by alpha / rank."""
+    shapes: tuple[tuple[str, int, int], ...]
+    """(module name in the Hugging Face model, in_features, out_features), sorted by name."""
+
+    def __post_init__(self) -> None:
+        """Refuse a rank below one and an empty or unsorted list of modules."""
+        if self.rank < 1:
+            raise AdapterError(f"adapter.rank: expected an integer of at least 1, got {self.rank}")
+        if not self.shapes or list(self.shapes) != sorted(self.shapes):
+            raise AdapterError(f"adapter.shapes: expected modules sorted by name, got {self.shapes!r}")
+
+    @property
+    def scaling(self) -> float:
+        """Factor on B @ A."""
+        return self.alpha / self.rank
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Names of the adapted modules, sorted."""
+        return tuple(name for name, _, _ in self.shapes)
+
+
+@dataclass(frozen=True, eq=False)
+class Adapter:
+    """One agent's LoRA factors; delta W of a module is `scaling * b @ a`. Treated as immutable."""
+
+    spec: LoraSpec
+    a: Mapping[str, Tensor]
+    """Module name -> down factor [rank, in_features], float32."""
+    b: Mapping[str, Tensor]
+    """Module name -> up factor [out_features, rank], float32."""
+
+    def __post_init__(self) -> None:
+        """Check every factor's shape against the spec."""
+        for name, fan_in, fan_out in self.spec.shapes:
+            _check_shape(f"{name}.lora_A", self.a.get(name), (self.spec.rank, fan_in))
+            _check_shape(f"{name}.lora_B", self.b.get(name), (fan_out, self.spec.rank))
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the spec and every factor: equal content, equal name."""
+        sha = hashlib.sha256(repr(self.spec).encode())
+        for name in self.spec.modules:
+            for factor in (self.a[name], self.b[name]):
+                sha.update(factor.detach().contiguous().numpy().tobytes())
+        return sha.hexdigest()
+
+    def is_zero(self) -> bool:
+        """Tell whether the adapter leaves the base model as it is."""
+        return all(not torch.any(factor) for factor in self.b.values())
+
+    def is_finite(self) -> bool:
+        """Tell whether no factor holds a NaN or an infinity."""
+        return all(bool(torch.isfinite(t).all()) for t in (*self.a.values(), *self.b.values()))
+
+
+@dataclass(frozen=True, eq=False)
+class AdapterStack:
+    """A population's adapters, one tensor per module and factor, in the order of the population."""
+
+    spec: LoraSpec
+    a: Mapping[str, Tensor]
+    """Module name -> [P, rank, in_features]."""
+    b: Mapping[str, Tensor]
+    """Module name -> [P, out_features, rank]."""
+
+    @classmethod
+    def of(cls, adapters: Sequence[Adapter]) -> "AdapterStack":
+        """Stack adapters of one spec.
+
+        Raises:
+            AdapterError: the list is empty or the specs differ.
+        """
+        if not adapters:
+            raise AdapterError("adapters: expected at least one to stack, got none")
+        spec = adapters[0].spec
+        for position, adapter in enumerate(adapters):
+            if adapter.spec != spec:
+                raise AdapterError(f"adapters[{position}].spec: expected {spec}, got {adapter.spec}")
+        return cls(
+            spec,
+            {name: torch.stack([x.a[name] for x in adapters]) for name in spec.modules},
+            {name: torch.stack([x.b[name] for x in adapters]) for name in spec.modules},
+        )
+
+    def __len__(self) -> int:
+        """Return the number of adapters P."""
+        return len(self.a[self.spec.modules[0]])
+
+    def __getitem__(self, index: int) -> Adapter:
+        """Return a copy of one member, detached from the stack."""
+        a, b = ({name: t[index].detach().clone() for name, t in part.items()} for part in (self.a, self.b))
+        return Adapter(self.spec, a, b)
+
+    def __iter__(self) -> Iterator[Adapter]:
+        """Iterate over the members."""
+        return (self[index] for index in range(len(self)))
+
+    def take(self, indices: Sequence[int]) -> "AdapterStack":
+        """Return the stack of the members at `indices`, repeats allowed."""
+        index = torch.as_tensor(indices, dtype=torch.int64)
+        return AdapterStack(
+            self.spec,
+            {name: t[index] for name, t in self.a.items()},
+            {name: t[index] for name, t in self.b.items()},
+        )
+
+
+def initial_adapter(spec: LoraSpec, seed: int) -> Adapter:
+    """Return the adapter every founder starts from: Kaiming-uniform A from `seed`, B of zeros.
+
+    One shared A keeps the adapters of a run aligned, so that crossover mixes like with like
+    (LoRA initialisation: Hu et al. 2021, https://arxiv.org/abs/2106.09685).
+    """
+    rng = np.random.default_rng(seed)
+    a, b = {}, {}
+    for name, fan_in, fan_out in spec.shapes:
+        bound = 1.0 / math.sqrt(fan_in)
+        a[name] = torch.from_numpy(rng.uniform(-bound, bound, (spec.rank, fan_in)).astype(np.float32))
+        b[name] = torch.zeros(fan_out, spec.rank)
+    return Adapter(spec, a, b)
+
+
+def save_adapter(adapter: Adapter, folder: Path, base_model: str) -> None:
+    """Write `folder` in PEFT's format (adapter_config.json and adapter_model.safetensors)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {}
+    for name in adapter.spec.modules:
+        tensors[f"{_PREFIX}{name}.lora_A.weight"] = adapter.a[name].contiguous()
+        tensors[f"{_PREFIX}{name}.lora_B.weight"] = adapter.b[name].contiguous()
+    save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base_model,
+        "r": adapter.spec.rank,
+        "lora_alpha": adapter.spec.alpha,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "target_modules": list(adapter.spec.modules),
+        "inference_mode": True,
+    }
+    (folder / _CONFIG).write_text(json.dumps(config, indent=1))
+
+
+def load_adapter(folder: Path) -> Adapter:
+    """Read an adapter in PEFT's format.
+
+    Raises:
+        AdapterError: a file is missing or torn, or its tensors do not agree with its config.
+    """
+    try:
+        config = json.loads((folder / _CONFIG).read_text())
+        tensors = load_file(folder / _WEIGHTS)
+        rank, alpha = int(config["r"]), float(config["lora_alpha"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise AdapterError(f"{folder}: expected {_CONFIG} and {_WEIGHTS} in PEFT's format, got: {error}") from error
+    a = {
+        k[len(_PREFIX) : -len(".lora_A.weight")]: t.float() for k, t in tensors.items() if k.endswith(".lora_A.weight")
+    }
+    b = {
+        k[len(_PREFIX) : -len(".lora_B.weight")]: t.float() for k, t in tensors.items() if k.endswith(".lora_B.weight")
+    }
+    if set(a) != set(b) or len(a) + len(b) != len(tensors) or any(t.dim() != 2 for t in tensors.values()):
+        raise AdapterError(f"{folder}: expected one lora_A and one lora_B matrix per module, got {sorted(tensors)}")
+    shapes = tuple(sorted((name, a[name].shape[1], b[name].shape[0]) for name in a))
+    return Adapter(LoraSpec(rank, alpha, shapes), a, b)
+
+
+def _check_shape(field: str, tensor: Tensor | None, expected: tuple[int, int]) -> None:
+    """Raise unless `tensor` has the expected shape."""
+    given = None if tensor is None else tuple(tensor.shape)
+    if given != expected:
+        raise AdapterError(f"{field}: expected shape {expected}, got {given}")

@@ -1,0 +1,1 @@
+"""Engines: who decides for the seated agents."""

@@ -1,0 +1,43 @@
+"""The knobs of engines: what a YAML file under `conf/engine/` may set. Light to import."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fitness.environments.base import TextVectorEnv
+from fitness.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from fitness.engines.population import PopulationEngine
+    from fitness.model import ModelConfig
+
+_FORWARDS = ("auto", "huggingface", "llama")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PopulationEngineConfig:
+    """The whole population in one forward."""
+
+    row_chunk: int = 128
+    """Rows that go through the model together; what fits in the processor's cache is fastest."""
+    forward: str = "auto"
+    """"huggingface" runs the model's own code, "llama" ours for that family, "auto" the fastest that fits."""
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        if self.row_chunk < 1:
+            raise ConfigError(f"row_chunk: expected an integer of at least 1, got {self.row_chunk}")
+        if self.forward not in _FORWARDS:
+            hint = nearest(self.forward, _FORWARDS)
+            raise ConfigError(f"forward: expected one of {', '.join(_FORWARDS)}, got {self.forward!r}{hint}")
+
+    def build(self, model: "ModelConfig", env: TextVectorEnv) -> "PopulationEngine":
+        """Load the model and return an engine for an environment's actions.
+
+        Raises:
+            ModelError: the model cannot be loaded or cannot tell the actions apart.
+        """
+        from fitness.engines.population import PopulationEngine
+        from fitness.model import PopulationModel, load_base_model
+
+        loaded = PopulationModel(load_base_model(model), forward=self.forward)
+        return PopulationEngine(loaded, action_names=env.action_names, manual=env.manual, row_chunk=self.row_chunk)

@@ -1,0 +1,211 @@
+"""The population engine in choose mode: many agents with different strategies and adapters decide in one forward.
+
+Owns seating (adapters stacked, prefixes read once), which rows go through the model together, and the check that
+adapters really act. Does not own the model's mathematics (`fitness.model`). The grouping of rows changes a result by
+float rounding only, and chance comes with each row, so the same agent lives the same life whoever shares the batch.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fitness.adapter import AdapterStack
+from fitness.agent import Agent
+from fitness.engines.base import Decisions, Engine, Usage, draw
+from fitness.errors import EngineError
+from fitness.forwards.base import Prefix
+from fitness.model import PopulationModel, pad_rows
+
+_CACHED_OBSERVATIONS = 1 << 16
+"""Observations whose tokens are kept; then the cache starts afresh."""
+_PROBES = 4
+"""Observations on which `assert_adapters_act` compares."""
+_SPARE_ROWS = 4
+"""Padding rows that a group may hold before a group of its own is cheaper."""
+
+
+class PopulationEngine(Engine):
+    """Decides for a seated population with one shared base model."""
+
+    def __init__(
+        self, model: PopulationModel, *, action_names: Sequence[str], manual: str = "", row_chunk: int = 64
+    ) -> None:
+        """Make an engine for one environment.
+
+        Args:
+            model: the shared base model.
+            action_names: the environment's actions, in its order.
+            manual: the environment's rules, used if the model's config asks for it.
+            row_chunk: rows that go through the model together; what fits in the processor's cache is fastest.
+        """
+        if row_chunk < 1:
+            raise EngineError(f"engine.row_chunk: expected an integer of at least 1, got {row_chunk}")
+        self.model, self.row_chunk = model, row_chunk
+        self.prompts = model.prompts(action_names, manual)
+        self._tokens: dict[str, list[int]] = {}
+        self._probes: list[str] = []
+        self._usage = Usage()
+        self._agents: tuple[Agent, ...] = ()
+        self._prefix: Prefix | None = None
+        self._prefix_lengths: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._temperature = torch.ones(0)
+        self._kept: dict[tuple[int, ...], Prefix] = {}
+
+    @property
+    def usage(self) -> Usage:
+        """What has been spent so far."""
+        return self._usage
+
+    def seat(self, agents: Sequence[Agent]) -> None:
+        """Stack the agents' adapters and read their strategies."""
+        if not agents:
+            raise EngineError("agents: expected at least one to seat, got none")
+        self._agents = tuple(agents)
+        self._temperature = torch.tensor([agent.temperature for agent in agents])
+        self._prefix = self._read(AdapterStack.of([agent.adapter for agent in agents]))
+        self._kept = {}
+
+    def decide(self, seats: NDArray[np.int64], observations: Sequence[str], uniforms: NDArray[np.float64]) -> Decisions:
+        """Choose one action per row (see `Engine.decide`)."""
+        prefix = self._seated(seats)
+        rows = self._encode(observations)
+        self._probes = list(observations[:_PROBES]) or self._probes
+        groups = plan_groups(seats, self.row_chunk)
+        self._kept = {group.seats: self._kept.get(group.seats) or prefix.take(group.seats) for group in groups}
+        log_probs = self._score(self._kept, groups, rows)
+        self._usage = replace(self._usage, decisions=self._usage.decisions + len(rows))
+        lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+        return Decisions(draw(log_probs, uniforms), log_probs, lengths + self._prefix_lengths[seats])
+
+    def assert_adapters_act(self) -> NDArray[np.float64]:
+        """Compare every seated agent with the base model on observations of the last decision.
+
+        Both sides run the same code on the same shapes, so a difference of exactly zero means that an adapter was left
+        out.
+
+        Returns:
+            [P] mean absolute difference of the log-probabilities; 0 for an agent whose adapter is all zero.
+
+        Raises:
+            EngineError: an agent with a non-zero adapter answers exactly like the base model.
+        """
+        seats = np.repeat(np.arange(len(self._agents)), len(self._probes))
+        prefix = self._seated(seats)
+        base = self._read(_without_updates(AdapterStack.of([agent.adapter for agent in self._agents])))
+        rows = self._encode(self._probes * len(self._agents))
+        groups = plan_groups(seats, self.row_chunk)
+        acting, still = (self._score({g.seats: p.take(g.seats) for g in groups}, groups, rows) for p in (prefix, base))
+        difference = np.abs(acting.astype(np.float64) - still).mean(axis=1).reshape(len(self._agents), -1).mean(axis=1)
+        silent = [a.id for a, d in zip(self._agents, difference, strict=True) if d == 0 and not a.adapter.is_zero()]
+        if silent:
+            raise EngineError(
+                f"engine: expected every adapter to change the model's output, got exactly the base model's answers "
+                f"from {len(silent)} of {len(self._agents)} agents (first ids: {silent[:5]})"
+            )
+        result: NDArray[np.float64] = difference
+        return result
+
+    def _seated(self, seats: NDArray[np.int64]) -> Prefix:
+        """Return the seated prefixes, or say that `seats` asks for one that is not there."""
+        if self._prefix is None or not len(seats):
+            raise EngineError("engine: expected seated agents and at least one observation, got none")
+        if seats.min() < 0 or seats.max() >= len(self._agents):
+            raise EngineError(f"seats: expected numbers from 0 to {len(self._agents) - 1}, got {seats.max()}")
+        return self._prefix
+
+    def _encode(self, observations: Sequence[str]) -> list[list[int]]:
+        """Return each observation's row tokens, encoding every distinct text once."""
+        if len(self._tokens) > _CACHED_OBSERVATIONS:
+            self._tokens = {}
+        new = [text for text in dict.fromkeys(observations) if text not in self._tokens]
+        self._tokens.update(zip(new, self.prompts.rows(new), strict=True))
+        return [self._tokens[text] for text in observations]
+
+    def _read(self, stack: AdapterStack) -> Prefix:
+        """Read all strategies, some genomes at a time so that memory stays bounded."""
+        prefixes = self.prompts.prefixes([agent.strategy for agent in self._agents])
+        lengths = [len(tokens) for tokens in prefixes]
+        self._prefix_lengths = np.array(lengths)
+        parts, started = [], time.perf_counter()
+        with torch.inference_mode():
+            for first in range(0, len(prefixes), self.row_chunk):
+                part = slice(first, first + self.row_chunk)
+                parts.append(self.model.read(_part(stack, part), prefixes[part], width=max(lengths)))
+        self._spend(sum(self.model.forward.read_flops(part) for part in parts), started)
+        return Prefix.join(parts)
+
+    def _score(
+        self, prefixes: Mapping[tuple[int, ...], Prefix], groups: Sequence["Group"], rows: Sequence[list[int]]
+    ) -> NDArray[np.float32]:
+        """Return the action log-probabilities [n, A] of all rows."""
+        out = np.empty((len(rows), len(self.prompts.actions)), dtype=np.float32)
+        for group in groups:
+            ids, lengths = pad_rows([[rows[i] for i in members] for members in group.members])
+            prefix, temperature = prefixes[group.seats], self._temperature[list(group.seats)]
+            started = time.perf_counter()
+            with torch.inference_mode():
+                result = self.model.action_log_probs(prefix, ids, lengths, self.prompts.actions, temperature)
+            scores = result.numpy(force=True)
+            self._spend(self.model.forward.flops(prefix, ids.numel(), lengths.numel()), started)
+            for p, members in enumerate(group.members):
+                out[list(members)] = scores[p, : len(members)]
+        return out
+
+    def _spend(self, flops: float, started: float) -> None:
+        """Count what one forward cost."""
+        spent = self._usage
+        self._usage = replace(
+            spent,
+            forward_flops=spent.forward_flops + flops,
+            model_seconds=spent.model_seconds + time.perf_counter() - started,
+        )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that go through the model together."""
+
+    seats: tuple[int, ...]
+    """Seat of each genome of the group."""
+    members: tuple[tuple[int, ...], ...]
+    """Per genome: which rows; at least one."""
+
+
+def plan_groups(seats: NDArray[np.int64], row_chunk: int) -> list[Group]:
+    """Put rows into groups of at most `row_chunk`, genomes with like numbers of rows together.
+
+    A group is padded to its largest genome. Genomes without rows are left out; one with more rows than `row_chunk` is
+    split.
+    """
+    order = np.argsort(seats, kind="stable")
+    present, starts = np.unique(seats[order], return_index=True)
+    pieces = [
+        (int(seat), tuple(rows[i : i + row_chunk].tolist()))
+        for seat, rows in zip(present, np.split(order, starts[1:]), strict=True)
+        for i in range(0, len(rows), row_chunk)
+    ]
+    pieces.sort(key=lambda piece: -len(piece[1]))
+    groups: list[list[tuple[int, tuple[int, ...]]]] = []
+    spare = 0
+    for seat, members in pieces:
+        height = len(groups[-1][0][1]) if groups else 0
+        spare += height - len(members)
+        if not groups or (len(groups[-1]) + 1) * height > row_chunk or spare > _SPARE_ROWS:
+            groups.append([])
+            spare = 0
+        groups[-1].append((seat, members))
+    return [Group(tuple(s for s, _ in group), tuple(m for _, m in group)) for group in groups]
+
+
+def _part(stack: AdapterStack, part: slice) -> AdapterStack:
+    """Return a view of neighbouring members."""
+    return AdapterStack(stack.spec, {n: t[part] for n, t in stack.a.items()}, {n: t[part] for n, t in stack.b.items()})
+
+
+def _without_updates(stack: AdapterStack) -> AdapterStack:
+    """Return the stack with every B zero: the base model, computed in the same way."""
+    return AdapterStack(stack.spec, stack.a, {name: torch.zeros_like(t) for name, t in stack.b.items()})

@@ -1,0 +1,58 @@
+"""An engine without a model: a pure function of (strategy, observation) decides.
+
+Owns nothing but that function's use. It serves tests, controls and worked examples; adapters are seated and ignored.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fitness.agent import Agent
+from fitness.engines.base import Decisions, Engine, Usage, draw
+from fitness.errors import EngineError
+
+Policy = Callable[[str, str], Sequence[float]]
+"""(strategy, observation) -> one probability per action."""
+
+
+class ScriptedEngine(Engine):
+    """Decides by `policy`, with each agent's temperature applied to its log-probabilities.
+
+    Example: `ScriptedEngine(lambda strategy, observation: (0.9, 0.1) if "eat" in strategy else (0.5, 0.5))`
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        """Use `policy` for every agent."""
+        self._policy = policy
+        self._agents: tuple[Agent, ...] = ()
+        self._usage = Usage()
+
+    @property
+    def usage(self) -> Usage:
+        """What has been spent so far: decisions only."""
+        return self._usage
+
+    def seat(self, agents: Sequence[Agent]) -> None:
+        """Make `agents` ready."""
+        self._agents = tuple(agents)
+
+    def decide(self, seats: NDArray[np.int64], observations: Sequence[str], uniforms: NDArray[np.float64]) -> Decisions:
+        """Choose one action per row (see `Engine.decide`); tokens are counted as words."""
+        if not self._agents:
+            raise EngineError("engine: expected seated agents, got none")
+        agents = [self._agents[seat] for seat in seats]
+        rows = [self._log_probs(agent, text) for agent, text in zip(agents, observations, strict=True)]
+        words = [len(f"{a.strategy} {text}".split()) for a, text in zip(agents, observations, strict=True)]
+        self._usage = replace(self._usage, decisions=self._usage.decisions + len(rows))
+        log_probs = np.stack(rows).astype(np.float32)
+        return Decisions(draw(log_probs, uniforms), log_probs, np.array(words, dtype=np.int64))
+
+    def _log_probs(self, agent: Agent, observation: str) -> NDArray[np.float64]:
+        """Return the log-probabilities [A] of one decision; an impossible action gets a very small one."""
+        probabilities = np.maximum(np.asarray(self._policy(agent.strategy, observation), dtype=np.float64), 1e-30)
+        logits = np.log(probabilities) / agent.temperature
+        highest = logits.max()
+        result: NDArray[np.float64] = logits - highest - np.log(np.exp(logits - highest).sum())
+        return result

@@ -1,0 +1,68 @@
+"""Writing files so that a reader never sees half of one.
+
+Owns `write_atomically`: a temporary file in the same folder, flushed to disk, then renamed over the name that readers
+know. Its name starts with a dot and ends in `.tmp`, so that one left by a kill is in no glob over a table. Does not own
+what is written; every table, page and record of a run goes through here.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from fitness.errors import OutputError
+
+
+def write_atomically(path: Path, content: bytes | Callable[[Path], object]) -> None:
+    """Write `path` whole or not at all; a file already there stays until the new one is complete.
+
+    Args:
+        path: where readers look; missing folders are made.
+        content: the bytes, or a function that writes the file at the temporary path it is given.
+
+    Raises:
+        OutputError: the folder or the file cannot be written.
+
+    Example: `write_atomically(folder / "summary.json", text.encode())`
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            temporary.write_bytes(content)
+        else:
+            content(temporary)
+        _flush(temporary)
+        temporary.replace(path)
+        _flush(path.parent)
+    except OSError as error:
+        raise OutputError(f"{path}: expected a place that can be written, got: {error.strerror or error}") from error
+    finally:
+        _discard(temporary)
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, line ends as given, with `write_atomically`.
+
+    Raises:
+        OutputError: the folder or the file cannot be written.
+    """
+    write_atomically(path, text.encode())
+
+
+def _flush(path: Path) -> None:
+    """Wait until the disk has `path`; for a folder, its list of names, where the system can do that."""
+    if path.is_dir() and not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _discard(temporary: Path) -> None:
+    """Remove what a failed write left; silent, so that the first error is the one that is told."""
+    try:
+        temporary.unlink(missing_ok=True)
+    except OSError:
+        return

@@ -1,0 +1,1 @@
+"""Ways to run a base model with a population's adapters."""

@@ -1,0 +1,231 @@
+"""The forward for any Hugging Face causal LM: its own code, with the targeted linear layers made population-aware.
+
+Owns the population-aware linear layer and the key-value cache of a prefix that a genome's rows share. Refuses, with a
+`ModelError`, models whose layers keep something else than keys and values, and layers that do not see every token.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+
+from fitness.adapter import AdapterStack
+from fitness.errors import ModelError
+from fitness.forwards.base import Forward, Prefix, prefix_mask, row_mask
+
+_KNOWN_LAYERS = frozenset({"full_attention", "sliding_attention"})
+
+
+class PopulationLinear(nn.Module):
+    """A frozen linear layer that adds each genome's own low-rank update to that genome's rows."""
+
+    def __init__(self, base: nn.Linear, name: str) -> None:
+        """Take over the weights of `base`, called `name` in the model."""
+        super().__init__()
+        self.in_features, self.out_features, self.name = base.in_features, base.out_features, name
+        self.weight, self.bias = base.weight, base.bias
+        self.update: tuple[Tensor, Tensor] | None = None
+        """(A [P, r, in], scaled B [P, out, r]) while a stack is active."""
+        self.tokens = 0
+        """Tokens of the whole batch while a stack is active."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer to [P * n, ..., in] (or [P * n * T, in]), rows grouped by genome."""
+        out = F.linear(x, self.weight, self.bias)
+        if self.update is None:
+            return out
+        a, b = self.update
+        if x.numel() != self.tokens * self.in_features:
+            raise ModelError(
+                f"model.targets: expected linear layers that see every token, got {self.name}, which saw "
+                f"{x.numel() // self.in_features} of {self.tokens}"
+            )
+        down = torch.bmm(x.reshape(len(a), -1, self.in_features), a.transpose(1, 2))
+        return out.view(len(a), -1, self.out_features).baddbmm_(down, b.transpose(1, 2)).view(out.shape)
+
+
+class _SharedPrefixLayer(DynamicLayer):
+    """One layer's cache: a prefix per genome, joined to its rows' own keys without a copy per row beforehand."""
+
+    def __init__(self, keys: Tensor, values: Tensor, rows: int) -> None:
+        """Hold [P, heads, L, size] for `rows` rows of each genome."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.prefix, self.rows = (keys, values), rows
+        self.is_initialized = True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Return keys and values [P * n, heads, L + T, size] of prefix and rows."""
+        keys, values = self.prefix
+        return self._join(keys, key_states), self._join(values, value_states)
+
+    def _join(self, prefix: Tensor, rows: Tensor) -> Tensor:
+        """Put [P, heads, L, size] before each genome's rows in [P * n, heads, T, size]."""
+        genomes, heads, length, size = prefix.shape
+        shared = prefix[:, None].expand(genomes, self.rows, heads, length, size)
+        return torch.cat([shared, rows.unflatten(0, (genomes, self.rows))], dim=3).flatten(0, 1)
+
+    def get_seq_length(self) -> int:
+        """Return the prefix's length."""
+        return int(self.prefix[0].shape[2])
+
+
+class HuggingFaceForward(Forward):
+    """Runs the model's own code; correct for every decoder that keeps keys and values."""
+
+    def __init__(self, network: Any, targets: tuple[str, ...]) -> None:
+        """Freeze `network` and make the linear layers named in `targets` population-aware, in place."""
+        self.network: Any = network
+        self.config = network.config.get_text_config()
+        _refuse_unknown_layers(self.config)
+        self.linears = {name: _replace(network, name) for name in targets}
+        self.plain_head = _head_is_plain(network)
+        every_linear = (m for m in network.base_model.modules() if isinstance(m, (nn.Linear, PopulationLinear)))
+        self.weights = sum(m.weight.numel() for m in every_linear)
+
+    def read(self, stack: AdapterStack | None, ids: Tensor, lengths: Tensor) -> Prefix:
+        """Read each genome's prefix (see `Forward.read`)."""
+        genomes, width = ids.shape
+        adapters = self._adapters(stack)
+        cache: Any = DynamicCache()
+        positions = (torch.arange(width, device=ids.device) - (width - lengths)[:, None]).clamp_(min=0)
+        mask = self._windowed(prefix_mask(lengths, width, self.network.dtype))
+        with self._active(adapters, genomes, ids.numel()):
+            self._base(ids, mask, positions, cache)
+        return Prefix(adapters, tuple(x.keys for x in cache.layers), tuple(x.values for x in cache.layers), lengths)
+
+    def action_logits(self, prefix: Prefix, ids: Tensor, lengths: Tensor, actions: Tensor) -> Tensor:
+        """Score the actions after each row (see `Forward.action_logits`)."""
+        genomes, rows, width = ids.shape
+        shared = zip(prefix.keys, prefix.values, strict=True)
+        cache = Cache(layers=[_SharedPrefixLayer(keys, values, rows) for keys, values in shared])
+        positions = (prefix.lengths[:, None, None] + torch.arange(width, device=ids.device)).expand(ids.shape)
+        mask = self._windowed(row_mask(prefix, rows, width, self.network.dtype))
+        last = lengths.flatten() - 1
+        flat, positions = ids.flatten(0, 1), positions.flatten(0, 1)
+        with self._active(prefix.adapters, genomes, ids.numel()):
+            if self.plain_head:
+                hidden = self._base(flat, mask, positions, cache)
+                logits = self._head(hidden[torch.arange(len(flat), device=ids.device), last], actions)
+            else:
+                logits = self._all_logits(flat, mask, positions, cache, last)[:, actions]
+        scores: Tensor = logits.unflatten(0, (genomes, rows)).float()
+        return scores
+
+    def flops(self, prefix: Prefix, tokens: int, rows: int) -> float:
+        """Return what the rows cost (see `Forward.flops`)."""
+        lora = sum(tensor[0].numel() for tensor in prefix.adapters.values())
+        return 2.0 * (self.weights + lora) * tokens
+
+    def read_flops(self, prefix: Prefix) -> float:
+        """Return what the prefix cost (see `Forward.read_flops`)."""
+        return self.flops(prefix, len(prefix) * prefix.keys[0].shape[2], len(prefix))
+
+    def _adapters(self, stack: AdapterStack | None) -> dict[str, Tensor]:
+        """Lay the stack out for the linear layers; the scaling goes into B."""
+        if stack is None:
+            return {}
+        like: Tensor = next(iter(self.linears.values())).weight
+        a = {f"{name}.a": stack.a[name].to(like) for name in stack.spec.modules}
+        return a | {f"{name}.b": (stack.b[name] * stack.spec.scaling).to(like) for name in stack.spec.modules}
+
+    @contextmanager
+    def _active(self, adapters: Mapping[str, Tensor], genomes: int, tokens: int) -> Iterator[None]:
+        """Make the adapters act inside the block."""
+        names = [name for name in self.linears if f"{name}.a" in adapters]
+        for name in names:
+            self.linears[name].update = (adapters[f"{name}.a"], adapters[f"{name}.b"])
+            self.linears[name].tokens = tokens
+        try:
+            yield
+        finally:
+            for name in names:
+                self.linears[name].update = None
+
+    def _base(self, ids: Tensor, mask: Any, positions: Tensor, cache: Cache) -> Tensor:
+        """Return the last hidden state [rows, T, d]."""
+        out = self.network.base_model(
+            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+        )
+        hidden: Tensor = out.last_hidden_state
+        return hidden
+
+    def _head(self, hidden: Tensor, actions: Tensor) -> Tensor:
+        """Multiply by the head's rows of the actions only."""
+        head: nn.Linear = self.network.get_output_embeddings()
+        return F.linear(hidden, head.weight[actions], None if head.bias is None else head.bias[actions])
+
+    def _all_logits(self, ids: Tensor, mask: Any, positions: Tensor, cache: Cache, last: Tensor) -> Tensor:
+        """Return the model's own logits [rows, vocabulary] at `last`, for models that process them further."""
+        keep = int(ids.shape[1] - last.min())
+        out = self.network(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=keep,
+        )
+        logits: Tensor = out.logits[torch.arange(len(ids), device=ids.device), last - (ids.shape[1] - keep)]
+        return logits
+
+    def _windowed(self, mask: Tensor) -> Any:
+        """Add the sliding window where the model has one, in the form in which the model wants it."""
+        window, kinds = getattr(self.config, "sliding_window", None), getattr(self.config, "layer_types", None)
+        if window is None or (kinds is not None and "sliding_attention" not in kinds):
+            return mask
+        queries, keys = mask.shape[2:]
+        places = torch.arange(keys, device=mask.device)
+        distance = places[keys - queries :, None] - places
+        near = mask.masked_fill(distance >= window, torch.finfo(mask.dtype).min)
+        return near if kinds is None else {"full_attention": mask, "sliding_attention": near}
+
+
+def linear_shapes(network: Any, targets: tuple[str, ...]) -> tuple[tuple[str, int, int], ...]:
+    """Return (name, in, out) of the linear layers to adapt, sorted.
+
+    Args:
+        network: the causal LM.
+        targets: last parts of module names ("q_proj"); empty for all linear layers but the head.
+
+    Raises:
+        ModelError: no linear layer has such a name.
+    """
+    head = network.get_output_embeddings()
+    linears = {
+        n: m for n, m in network.named_modules() if isinstance(m, (nn.Linear, PopulationLinear)) and m is not head
+    }
+    chosen = [n for n in linears if not targets or n.rsplit(".", 1)[-1] in targets]
+    if not linears:
+        raise ModelError(f"model.name: expected a model built of linear layers, got {type(network).__name__}")
+    if not chosen or set(targets) - {n.rsplit(".", 1)[-1] for n in chosen}:
+        known = sorted({n.rsplit(".", 1)[-1] for n in linears})
+        raise ModelError(f"model.targets: expected names of linear layers among {known}, got {list(targets)}")
+    return tuple(sorted((n, linears[n].in_features, linears[n].out_features) for n in chosen))
+
+
+def _replace(network: nn.Module, name: str) -> PopulationLinear:
+    """Put a `PopulationLinear` in place of the linear layer called `name`."""
+    parent, _, child = name.rpartition(".")
+    layer = PopulationLinear(network.get_submodule(name), name)  # type: ignore[arg-type]
+    setattr(network.get_submodule(parent), child, layer)
+    return layer
+
+
+def _refuse_unknown_layers(config: Any) -> None:
+    """Raise for recurrent, linear-attention and other layers whose state is not keys and values."""
+    unknown = sorted(set(getattr(config, "layer_types", None) or ()) - _KNOWN_LAYERS)
+    if unknown:
+        raise ModelError(f"model.name: expected a model with attention layers only, got layers of type {unknown}")
+
+
+def _head_is_plain(network: Any) -> bool:
+    """Tell whether the logits are the head's product and nothing more (no soft cap, no scaling)."""
+    ids = torch.arange(2, device=network.device)[None]
+    with torch.no_grad():
+        out = network(input_ids=ids, use_cache=False)
+        hidden = network.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        return bool(torch.equal(out.logits, network.get_output_embeddings()(hidden)))

@@ -1,0 +1,61 @@
+"""Episodes -> fitness: what makes one life better than another, and the yardstick that makes worlds comparable.
+
+Owns objectives (members are frozen dataclasses named in YAML under `conf/objective/`) and `Yardstick`. To add one,
+derive from `Objective`: one finite number per episode, larger is better; `failed` episodes are never scored.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fitness.environments.base import EnvironmentConfig, Ints, random_actions
+from fitness.records import Episodes
+from fitness.rollout import live_scripted
+
+
+class Objective(ABC):
+    """Gives every episode a number."""
+
+    @abstractmethod
+    def values(self, episodes: Episodes) -> NDArray[np.float64]:
+        """Return [n] numbers, NaN for episodes that failed."""
+
+    def by_agent(self, episodes: Episodes) -> Mapping[int, NDArray[np.float64]]:
+        """Return each agent's values of episodes that did not fail, in the order of the episodes."""
+        values = self.values(episodes)
+        ids = np.unique(episodes.agent)
+        return {int(i): values[(episodes.agent == i) & ~np.isnan(values)] for i in ids}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lifespan(Objective):
+    """Steps lived; who outlives the horizon has lived all of it."""
+
+    def values(self, episodes: Episodes) -> NDArray[np.float64]:
+        """Return the lengths of the episodes."""
+        return np.where(episodes.end == "failed", np.nan, episodes.length.astype(np.float64))
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """Score = (mean lifespan - random) / (expert - random): 0 lives like chance, 1 like who knows every rule."""
+
+    random: float
+    """Mean lifespan of random actions."""
+    expert: float
+    """Mean lifespan of the scripted expert."""
+
+    def score(self, lifespan: float) -> float:
+        """Return the score of a mean lifespan."""
+        return (lifespan - self.random) / (self.expert - self.random)
+
+    @classmethod
+    def measure(cls, environment: EnvironmentConfig, seeds: Ints) -> "Yardstick":
+        """Let both scripted policies live on `seeds`."""
+        return cls(
+            float(live_scripted(environment, random_actions, seeds).length.mean()),
+            float(live_scripted(environment, lambda env, _: env.expert_actions(), seeds).length.mean()),
+        )

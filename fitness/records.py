@@ -1,0 +1,105 @@
+"""What a rollout leaves behind: whole episodes and single decisions, as structs of arrays.
+
+Owns the two dataclasses that travel from the rollout to telemetry, objectives and fine-tuning. Does not own how they
+are made (fitness/rollout.py) or stored (fitness/telemetry.py). To record one more thing about an episode or a decision,
+add an array here and a column of the same meaning in fitness/telemetry.py, and raise the schema version there.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ENDS = ("died", "outlived", "failed")
+"""The three ends of an episode; never merged."""
+
+
+@dataclass(frozen=True, eq=False)
+class Episodes:
+    """n finished episodes.
+
+    Example: `Episodes(agent=[7], seed=[3], length=[41], end=["died"], cause=["thirst"], error=[""])`, each as an array.
+    """
+
+    agent: NDArray[np.int64]
+    """[n] ids of the agents that lived."""
+    seed: NDArray[np.int64]
+    """[n] seeds of the worlds they lived in."""
+    length: NDArray[np.int32]
+    """[n] decisions taken, at least 0: the lifespan."""
+    end: NDArray[np.object_]
+    """[n] "died", "outlived" (the horizon) or "failed" (our fault)."""
+    cause: NDArray[np.object_]
+    """[n] what an agent died of; "" if it did not die."""
+    error: NDArray[np.object_]
+    """[n] what broke in a failed episode; "" otherwise."""
+
+    def __post_init__(self) -> None:
+        """Check that all fields have one row per episode.
+
+        Raises:
+            ValueError: A field has another length than `agent`, or an end is not one of `ENDS`.
+        """
+        _check_rows(self)
+        wrong = sorted({str(end) for end in self.end} - set(ENDS))
+        if wrong:
+            raise ValueError(f"episodes.end: expected one of {', '.join(ENDS)}, got {wrong[0]!r}")
+
+    def __len__(self) -> int:
+        """Return the number of episodes."""
+        return len(self.agent)
+
+
+@dataclass(frozen=True, eq=False)
+class Transitions:
+    """m decisions, ordered by (agent, seed, step).
+
+    Example: with m = 1 and two vitals, `vitals` is `[[0.8, 0.4]]` and every other field is an array of one value.
+    """
+
+    agent: NDArray[np.int64]
+    """[m] ids of the agents that decided."""
+    seed: NDArray[np.int64]
+    """[m] seeds of their worlds."""
+    step: NDArray[np.int32]
+    """[m] how many decisions of the same episode came before."""
+    observation: NDArray[np.object_]
+    """[m] the text that the agent was shown."""
+    action: NDArray[np.int16]
+    """[m] index into the environment's action names."""
+    log_probability: NDArray[np.float32]
+    """[m] of the action taken, natural logarithm, after temperature."""
+    reward: NDArray[np.float32]
+    """[m] given for the step that the action caused."""
+    vitals: NDArray[np.float32]
+    """[m, k] the agent's vital signs before it acted, in the order of the environment's vital names."""
+    alive: NDArray[np.bool_]
+    """[m] whether the agent was alive after the step."""
+    prompt_tokens: NDArray[np.int32]
+    """[m] tokens of strategy and observation together."""
+
+    def __post_init__(self) -> None:
+        """Check that all fields have one row per decision.
+
+        Raises:
+            ValueError: A field has another length than `agent`, or `vitals` is not a matrix.
+        """
+        _check_rows(self)
+        if self.vitals.ndim != 2:
+            raise ValueError(f"transitions.vitals: expected shape [m, vitals], got {self.vitals.shape}")
+
+    def __len__(self) -> int:
+        """Return the number of decisions."""
+        return len(self.agent)
+
+
+def _check_rows(table: Episodes | Transitions) -> None:
+    """Refuse a struct of arrays whose fields disagree about the number of rows."""
+    expected = len(table.agent)
+    for field in dataclasses.fields(table):
+        values: NDArray[Any] = getattr(table, field.name)
+        if len(values) != expected:
+            name = f"{type(table).__name__.lower()}.{field.name}"
+            raise ValueError(f"{name}: expected {expected} rows as in agent, got {len(values)}")
