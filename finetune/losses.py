@@ -1,0 +1,88 @@
+"""Losses as pure functions of log-probabilities: tensors in, one number per agent and decision out.
+
+Owns the formulas. Shapes: P agents, n decisions, A named actions. To add a loss, write a function here and a method
+that calls it under `finetune/methods/`.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """How far one round of training may move a decision's probability.
+
+    Clipping: Schulman et al. 2017, https://arxiv.org/abs/1707.06347; the wider upper side: Yu et al. 2025 (DAPO),
+    https://arxiv.org/abs/2503.14476.
+    """
+
+    below: float = 0.2
+    above: float = 0.28
+    importance: float = 2.0
+    """Cap of the weight that corrects for who took the decision; above 0."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not (0 < self.below < 1 and self.above > 0 and self.importance > 0):
+            raise ValueError(f"clip: expected 0 < below < 1, above > 0 and importance > 0, got {self}")
+
+
+def importance_weights(start: Tensor, behaviour: Tensor, cap: float) -> Tensor:
+    """Return min(pi_start / mu, cap) [P, n]: how much a decision that another took counts for this agent.
+
+    Truncated importance sampling: Ionides 2008, https://doi.org/10.1198/106186008X320456.
+
+    Args:
+        start: [P, n] log-probability under the agent as training began.
+        behaviour: [P, n] log-probability when the decision was taken.
+        cap: largest weight.
+    """
+    return torch.exp(start - behaviour).clamp(max=cap)
+
+
+def clipped_policy_gradient(now: Tensor, start: Tensor, advantage: Tensor, weight: Tensor, clip: Clip) -> Tensor:
+    """Return the clipped surrogate loss [P, n], with the policy at the start of training as the proximal one.
+
+    Decoupled from the policy that took the decision: Hilton et al. 2022, https://arxiv.org/abs/2110.00641.
+
+    Args:
+        now: [P, n] log-probability of the action taken, differentiable.
+        start: [P, n] the same as training began.
+        advantage: [P, n] worth of the decision.
+        weight: [P, n] importance weight.
+        clip: bounds.
+    """
+    ratio = torch.exp(now - start)
+    bounded = ratio.clamp(1 - clip.below, 1 + clip.above)
+    return -weight * torch.minimum(ratio * advantage, bounded * advantage)
+
+
+def exponential_weights(advantage: Tensor, beta: float, cap: float) -> Tensor:
+    """Return min(exp(A / beta), cap) normalised to mean 1 per agent [P, n].
+
+    Advantage-weighted regression: Peng et al. 2019, https://arxiv.org/abs/1910.00177.
+    """
+    weight = torch.exp(advantage / beta).clamp(max=cap)
+    return weight / weight.mean(dim=1, keepdim=True)
+
+
+def weighted_likelihood(now: Tensor, weight: Tensor) -> Tensor:
+    """Return the weighted negative log-likelihood [P, n] of the actions taken."""
+    return -weight * now
+
+
+def effective_share(weight: Tensor) -> Tensor:
+    """Return the effective sample size as a share of n, [P]: (sum w)^2 / (n sum w^2) (Kish 1965)."""
+    return weight.sum(dim=1) ** 2 / (weight.shape[1] * (weight**2).sum(dim=1)).clamp(min=1e-12)
+
+
+def kl_divergence(start: Tensor, now: Tensor) -> Tensor:
+    """Return KL(start || now) over the named actions, [P, n] from log-probabilities [P, n, A]."""
+    return (start.exp() * (start - now)).sum(dim=-1)
+
+
+def entropy(log_probabilities: Tensor) -> Tensor:
+    """Return the entropy over the named actions in nats, [...] from [..., A]."""
+    return -(log_probabilities.exp() * log_probabilities).sum(dim=-1)

@@ -1,0 +1,62 @@
+"""The contract of a fine-tuning method: agents and transitions in, a batch and a loss out.
+
+Owns `Method`, `Lesson` and `Loss`. Optimisation, guards and the model belong to `finetune.trainer`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from finetune.batches import Batch
+from finetune.trainer_config import TrainerConfig
+from fitness.agent import Agent
+from fitness.model import Prompts
+from fitness.records import Transitions
+
+
+class Loss(Protocol):
+    """A method's loss on part of its batch."""
+
+    def __call__(self, now: Tensor, start: Tensor, part: Batch) -> Tensor:
+        """Return the loss of each decision [P, b].
+
+        Args:
+            now: [P, b, A] log-probabilities of the named actions, differentiable.
+            start: [P, b, A] the same before training.
+            part: the decisions.
+        """
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What P agents are to be trained on, and how."""
+
+    batch: Batch
+    loss: Loss
+    effective_share: Tensor
+    """[P] effective sample size of the weights as a share of the batch."""
+    explained: float
+    """Share of variance that the fitted value explains; NaN for methods without one."""
+
+
+class Method(ABC):
+    """Chooses decisions, weights and loss."""
+
+    trainer: TrainerConfig
+
+    @abstractmethod
+    def prepare(
+        self, agents: Sequence[Agent], transitions: Transitions, prompts: Prompts, rng: np.random.Generator
+    ) -> Lesson:
+        """Return what `agents` are to learn from `transitions`.
+
+        Args:
+            agents: P agents that will be trained, each on its own.
+            transitions: decisions of the whole population, ordered by (agent, seed, step).
+            prompts: turns texts into tokens.
+            rng: the only source of chance.
+        """

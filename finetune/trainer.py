@@ -1,0 +1,175 @@
+"""Trains the adapters of all elites at once, and refuses what must not be inherited.
+
+Owns optimisation and guards. The loss is the sum over agents of each agent's own mean, so that an agent's gradient is
+what it would be if it were trained alone; a step is one forward and one backward for all. What to train on is a
+`Method`'s.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from finetune.batches import Batch
+from finetune.losses import entropy, kl_divergence
+from finetune.methods.base import Lesson, Method
+from finetune.optimizer import PopulationAdamW
+from finetune.trainer_config import TrainerConfig
+from fitness.adapter import Adapter, AdapterStack
+from fitness.agent import Agent
+from fitness.model import PopulationModel, Prompts
+from fitness.records import Transitions
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What training made of one agent's adapter."""
+
+    adapter: Adapter
+    accepted: bool
+    reason: str
+    """Why it was refused; empty if it was not."""
+    loss: float
+    """Mean over the last pass."""
+    kl: float
+    """Mean KL divergence from the parent over the batch, nats."""
+    entropy: float
+    """Mean action entropy over the batch, nats."""
+    effective_share: float
+    """Effective sample size as a share of the batch."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One round of fine-tuning."""
+
+    tuned: tuple[Tuned, ...]
+    """One per agent, in their order."""
+    explained: float
+    """Share of variance that the method's value explains."""
+    flops: float
+    """Forward and backward; the frozen weights need no gradients of their own, so backward counts as one forward."""
+    model_seconds: float
+
+
+def tune(
+    method: Method,
+    model: PopulationModel,
+    prompts: Prompts,
+    agents: Sequence[Agent],
+    transitions: Transitions,
+    rng: np.random.Generator,
+) -> Training:
+    """Train a copy of every agent's adapter; the agents themselves stay as they are.
+
+    Args:
+        method: what to train on.
+        model: the base model that the agents share.
+        prompts: of the agents' environment.
+        agents: P agents.
+        transitions: decisions of the whole population.
+        rng: the only source of chance.
+    """
+    lesson = method.prepare(agents, transitions, prompts, rng)
+    return _Session(method.trainer, model, prompts, agents, lesson).run(rng)
+
+
+class _Session:
+    """The state of one round of training."""
+
+    def __init__(
+        self, config: TrainerConfig, model: PopulationModel, prompts: Prompts, agents: Sequence[Agent], lesson: Lesson
+    ) -> None:
+        self.config, self.model, self.prompts, self.lesson = config, model, prompts, lesson
+        self.prefixes = prompts.prefixes([agent.strategy for agent in agents])
+        self.temperature = torch.tensor([agent.temperature for agent in agents])
+        self.stack = _trainable(AdapterStack.of([agent.adapter for agent in agents]))
+        self.factors = [*self.stack.a.values(), *self.stack.b.values()]
+        self.flops = self.seconds = 0.0
+
+    def run(self, rng: np.random.Generator) -> Training:
+        """Train and judge."""
+        count = len(self.prefixes)
+        optimizer = PopulationAdamW(
+            self.factors,
+            torch.full((count,), self.config.learning_rate),
+            clip_norm=self.config.clip_norm,
+            weight_decay=self.config.weight_decay,
+        )
+        start, sound = self._score_all(), torch.ones(count, dtype=torch.bool)
+        losses = torch.zeros(count)
+        for _ in range(self.config.passes):
+            losses = torch.zeros(count)
+            for columns in _split(torch.from_numpy(rng.permutation(len(self.lesson.batch))), self.config.batch):
+                losses += self._backward(columns, start) * len(columns) / len(self.lesson.batch)
+                sound &= torch.isfinite(optimizer.step(sound))
+        return self._judge(start, losses, sound)
+
+    def _backward(self, columns: Tensor, start: Tensor) -> Tensor:
+        """Add the gradients of one optimisation step; return each agent's mean loss [P]."""
+        total = torch.zeros(len(start))
+        for piece in _split(columns, self._columns_at_once()):
+            part = self.lesson.batch.part(piece)
+            begun = time.perf_counter()
+            losses = self.lesson.loss(self._score(part, training=True), start[:, piece], part).sum(dim=1) / len(columns)
+            losses.sum().backward()
+            self.seconds += time.perf_counter() - begun
+            total += losses.detach()
+        return total
+
+    def _columns_at_once(self) -> int:
+        """Return how many decisions of each agent fit into one forward."""
+        return max(1, self.config.rows_at_once // len(self.prefixes))
+
+    @torch.no_grad()
+    def _score_all(self) -> Tensor:
+        """Return log-probabilities [P, n, A] of the whole batch as the adapters are now."""
+        begun = time.perf_counter()
+        everything = torch.arange(len(self.lesson.batch))
+        pieces = [self._score(self.lesson.batch.part(c)) for c in _split(everything, self._columns_at_once())]
+        self.seconds += time.perf_counter() - begun
+        return torch.cat(pieces, dim=1)
+
+    def _score(self, part: Batch, *, training: bool = False) -> Tensor:
+        """Return log-probabilities [P, b, A], counting what they cost."""
+        prefix = self.model.read(self.stack, self.prefixes)
+        spent = self.model.forward.read_flops(prefix)
+        spent += self.model.forward.flops(prefix, part.ids.numel(), part.lengths.numel())
+        self.flops += spent * (2 if training else 1)
+        return self.model.action_log_probs(prefix, part.ids, part.lengths, self.prompts.actions, self.temperature)
+
+    def _judge(self, start: Tensor, losses: Tensor, sound: Tensor) -> Training:
+        """Compare with the parents and refuse what is broken, has drifted too far or has collapsed."""
+        end = self._score_all()
+        drift, doubt = kl_divergence(start, end).mean(dim=1), entropy(end).mean(dim=1)
+        tuned = []
+        for i, adapter in enumerate(self.stack):
+            whole = bool(sound[i]) and adapter.is_finite() and bool(torch.isfinite(losses[i]))
+            reason = self._objection(whole, float(drift[i]), float(doubt[i]))
+            figures = (float(losses[i]), float(drift[i]), float(doubt[i]), float(self.lesson.effective_share[i]))
+            tuned.append(Tuned(adapter, not reason, reason, *figures))
+        return Training(tuple(tuned), self.lesson.explained, self.flops, self.seconds)
+
+    def _objection(self, whole: bool, drift: float, doubt: float) -> str:
+        """Return why an adapter is refused, or an empty string."""
+        if not whole or not np.isfinite(drift):
+            return "not finite"
+        if drift > self.config.largest_drift:
+            return f"drift: KL {drift:.3f} from the parent, at most {self.config.largest_drift} allowed"
+        if doubt < self.config.least_entropy:
+            return f"collapse: entropy {doubt:.3f}, at least {self.config.least_entropy} expected"
+        return ""
+
+
+def _trainable(stack: AdapterStack) -> AdapterStack:
+    """Return a copy of the stack whose factors require gradients."""
+    a, b = ({name: factor.clone().requires_grad_() for name, factor in part.items()} for part in (stack.a, stack.b))
+    return AdapterStack(stack.spec, a, b)
+
+
+def _split(columns: Tensor, size: int) -> Iterator[Tensor]:
+    """Yield `columns` in pieces of at most `size`."""
+    yield from torch.split(columns, size)

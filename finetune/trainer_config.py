@@ -1,0 +1,38 @@
+"""The knobs of optimisation, shared by all methods. Imports nothing heavy."""
+
+from dataclasses import dataclass
+
+from fitness.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerConfig:
+    """How adapters are optimised, and which results are refused."""
+
+    learning_rate: float = 2e-3
+    """AdamW's step size; LoRA factors take about ten times that of full weights."""
+    passes: int = 2
+    """How often each decision is trained on."""
+    batch: int = 256
+    """Decisions of each agent per optimisation step."""
+    rows_at_once: int = 256
+    """Rows of all agents together in one forward and backward; bounds memory, changes no result."""
+    clip_norm: float = 1.0
+    """Largest norm of one agent's gradient."""
+    weight_decay: float = 0.0
+    largest_drift: float = 1.0
+    """An adapter whose mean KL divergence from its parent exceeds this many nats is refused."""
+    least_entropy: float = 0.02
+    """An adapter whose mean action entropy falls below this many nats is refused."""
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        for name in ("passes", "batch", "rows_at_once"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"trainer.{name}: expected an integer of at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "clip_norm", "largest_drift"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"trainer.{name}: expected a number above 0, got {getattr(self, name)}")
+        for name in ("weight_decay", "least_entropy"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"trainer.{name}: expected a number of at least 0, got {getattr(self, name)}")
