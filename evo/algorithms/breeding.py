@@ -1,0 +1,78 @@
+"""Founders, and who mates with whom: steps that most algorithms share.
+
+Owns the pairing of parents. Does not own how a couple's child is made (`evo.operators.variation`).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evo.genome import Genome, StepSizes
+from evo.operators.selection.base import Selection
+from evo.operators.variation import Couple
+from fitness.adapter import Adapter
+from fitness.environments.grammar import Grammar
+
+
+def found(
+    count: int,
+    strategies: Sequence[tuple[str, ...]],
+    initial: Adapter,
+    step_sizes: StepSizes,
+    grammar: Grammar,
+    rng: np.random.Generator,
+) -> list[Genome]:
+    """Return the founders, with ids from 0.
+
+    Args:
+        count: how many.
+        strategies: their genes, used in turn; empty: each founder's are drawn from the grammar.
+        initial: the adapter of all of them.
+        step_sizes: of all of them.
+        grammar: slots and clauses of the strategies.
+        rng: the only source of chance.
+    """
+    return [
+        Genome(
+            id=i,
+            genes=strategies[i % len(strategies)] if strategies else grammar.random(rng),
+            adapter=initial,
+            step_sizes=step_sizes,
+        )
+        for i in range(count)
+    ]
+
+
+def choose_couples(
+    parents: Sequence[Genome],
+    scores: NDArray[np.float64],
+    count: int,
+    crossover_rate: float,
+    selection: Selection,
+    rng: np.random.Generator,
+) -> list[Couple]:
+    """Return `count` couples: two different parents each with chance `crossover_rate`, else one.
+
+    Args:
+        parents: who may breed, at least one.
+        scores: one per parent, to be maximised.
+        count: how many couples.
+        crossover_rate: 0 to 1; with a single parent there are no couples of two.
+        selection: chooses first parents, and their mates among all the others.
+        rng: the only source of chance.
+    """
+    if not count:
+        return []
+    firsts = selection.select(scores, count, rng).tolist()
+    crossed = (rng.random(count) < crossover_rate) & (len(parents) > 1)
+    return [
+        (parents[first], parents[_mate(scores, first, selection, rng)]) if cross else (parents[first],)
+        for first, cross in zip(firsts, crossed, strict=True)
+    ]
+
+
+def _mate(scores: NDArray[np.float64], first: int, selection: Selection, rng: np.random.Generator) -> int:
+    """Return the position of a second parent, chosen among all but the first."""
+    position = int(selection.select(np.delete(scores, first), 1, rng)[0])
+    return position + (position >= first)

@@ -1,0 +1,86 @@
+"""What is known of every member: its running mean, and the shrunken score that decides survival.
+
+Owns `Standing`, which any algorithm that re-tests its incumbents can use. Does not own who is a member.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evo.genome import Evaluation
+from evo.operators.selection.best import best
+
+
+class Standing:
+    """Running means of the members, each drawn to a prior by how little is known of it.
+
+    The score is `(n * mean + k * prior) / (n + k)`: n is the member's number of episodes, k the weight of the prior,
+    and the prior is the mean of all members' means. The best of many noisy means is lucky; shrinking each (James and
+    Stein 1961; Efron and Morris 1975, https://doi.org/10.1080/01621459.1975.10479864) keeps a lucky newcomer from
+    displacing a member that was tested often. A member that took another's place has that one's score as its prior
+    instead.
+    """
+
+    def __init__(self) -> None:
+        """Start with nobody."""
+        self.evaluations: dict[int, Evaluation] = {}
+        self.scores: dict[int, float] = {}
+        self._priors: dict[int, float] = {}
+
+    def admit(self, ids: Iterable[int]) -> None:
+        """Keep the records of `ids` only, with empty ones for newcomers."""
+        self.evaluations = {id_: self.evaluations.get(id_, Evaluation()) for id_ in ids}
+        self._priors = {id_: prior for id_, prior in self._priors.items() if id_ in self.evaluations}
+
+    def merge(self, lifespans: Mapping[int, NDArray[np.float64]]) -> None:
+        """Add one generation's episodes of every member."""
+        self.evaluations = {id_: known.merge(lifespans[id_]) for id_, known in self.evaluations.items()}
+
+    def score(self, weight: float) -> None:
+        """Set every score anew; the prior counts as `weight` episodes."""
+        tested = [known.mean for known in self.evaluations.values() if known.count]
+        common = sum(tested) / len(tested)
+        self.scores = {
+            id_: _shrink(known, self._priors.get(id_, common), weight) for id_, known in self.evaluations.items()
+        }
+
+    def succeed(self, child: int, parent: int) -> None:
+        """Give `child` the score of `parent`, whose place it takes, as its prior."""
+        self._priors[child] = self.scores[parent]
+
+    def rank(self, ids: Iterable[int], count: int) -> list[int]:
+        """Return the best `count` of those of `ids` that were tested, best first.
+
+        Ties: more episodes first, then the lower id.
+        """
+        tested = [id_ for id_ in ids if self.evaluations[id_].count]
+        rows = np.array([(self.scores[id_], self.evaluations[id_].count, -id_) for id_ in tested])
+        return [tested[position] for position in best(rows, min(count, len(tested)))]
+
+    def state(self) -> dict[str, Any]:
+        """Return everything as JSON-able values."""
+        return {
+            "evaluations": [
+                [id_, known.mean, known.count, known.standard_error if known.count > 1 else None]
+                for id_, known in self.evaluations.items()
+            ],
+            "scores": list(map(list, self.scores.items())),
+            "priors": list(map(list, self._priors.items())),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Become what `state` describes."""
+        self.evaluations = {
+            id_: Evaluation(mean, count) if error is None else Evaluation(mean, count, error)
+            for id_, mean, count, error in state["evaluations"]
+        }
+        self.scores = dict(map(tuple, state["scores"]))
+        self._priors = dict(map(tuple, state["priors"]))
+
+
+def _shrink(known: Evaluation, prior: float, weight: float) -> float:
+    """Return the mean drawn to `prior`, which counts as `weight` episodes."""
+    total = known.count + weight
+    return (known.count * known.mean + weight * prior) / total if total else prior

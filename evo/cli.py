@@ -1,0 +1,142 @@
+"""The command line: `forager evolve | config | report | pretrain`.
+
+Owns the commands' names, their help, and how an error reaches a person: one sentence per problem on standard error
+and exit code 2, never a traceback for what the user can mend. Does not own what a command does: each imports its worker
+only when it is called, so that `forager --help` answers at once and loads neither torch nor Hydra.
+
+To add a command: write a function that takes the parsed arguments, and add a `Command` to `COMMANDS`.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from evo import __version__
+from fitness.errors import ConfigError, ForagerError, nearest
+
+USER_ERROR, INTERRUPTED = 2, 130
+
+OVERRIDES = """\
+overrides are field=value for a number and group=name for a file of conf/:
+  forager evolve experiment=quickstart seed=1
+  forager evolve experiment=tiny population=8 generations=2 hydra.run.dir=outputs/first
+  forager evolve finetune=none
+  forager evolve model=hub model.name=Qwen/Qwen3-0.6B
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One word of the command line."""
+
+    run: Callable[[argparse.Namespace], None]
+    """Does the work; raises ForagerError for what the user can mend."""
+    summary: str
+    """One line for the list of commands."""
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    """Declares the arguments on the command's own parser."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 2 for an error of the user's, 130 after Ctrl-C."""
+    try:
+        arguments = _parse(list(sys.argv[1:] if argv is None else argv))
+        COMMANDS[arguments.command].run(arguments)
+    except ForagerError as error:
+        for line in str(error).splitlines():
+            print(f"forager: {line}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("forager: stopped by Ctrl-C", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _evolve(arguments: argparse.Namespace) -> None:
+    from evo.build import build_run
+    from evo.launch import launch
+    from evo.outputs import claim_folder
+
+    plan = build_run(arguments.overrides)
+    claim_folder(plan.folder)
+    launch(plan)
+
+
+def _config(arguments: argparse.Namespace) -> None:
+    from evo.compose import compose_run
+
+    print(compose_run(arguments.overrides).yaml, end="")
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from evo.report.page import write_report
+
+    print(write_report(arguments.run))
+
+
+def _pretrain(arguments: argparse.Namespace) -> None:
+    from fitness.organism.recipe import PretrainConfig, pretrain
+
+    pretrain(PretrainConfig(seed=arguments.seed, steps=arguments.steps), arguments.folder)
+
+
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("overrides", nargs="*", metavar="override", help="field=value or group=name")
+    parser.epilog = OVERRIDES
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, help="a run's folder, for example outputs/first")
+
+
+def _add_pretraining(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="where the model is to be written")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the lives and of the weights (default 0)")
+    parser.add_argument(
+        "--steps", type=int, default=1000, help="training steps (default 1000, those of the shipped model)"
+    )
+
+
+COMMANDS: dict[str, Command] = {
+    "evolve": Command(run=_evolve, summary="breed a population", add_arguments=_add_overrides),
+    "config": Command(run=_config, summary="print what evolve would run with", add_arguments=_add_overrides),
+    "report": Command(run=_report, summary="write a run's page again", add_arguments=_add_run),
+    "pretrain": Command(run=_pretrain, summary="train the organism from nothing", add_arguments=_add_pretraining),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Speaks of mistakes as the rest of Forager does."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"arguments: {message}; see `{self.prog} --help`")
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
+        raise ConfigError(
+            f"command: expected one of {', '.join(COMMANDS)}, given {argv[0]!r}{nearest(argv[0], COMMANDS)}"
+        )
+    return _parser().parse_args(argv)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="forager", description="Breeds language-model agents that learn to survive.")
+    parser.add_argument("--version", action="version", version=f"forager {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name, command in COMMANDS.items():
+        child = commands.add_parser(
+            name,
+            help=command.summary,
+            description=f"{command.summary.capitalize()}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(child)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

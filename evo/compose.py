@@ -1,0 +1,213 @@
+"""From YAML files and `field=value` overrides to one plain, resolved tree.
+
+Owns everything that knows Hydra's composition: where `conf/` is, which overrides choose a file and which set a field,
+and turning Hydra's errors into one sentence each. Does not own the meaning of a field: every override of a field is
+accepted here, and `evo/build.py` names those that no component has. No `DictConfig` leaves this module, and nothing
+heavy is imported. To add a swappable part, add a folder to `conf/` and a slot to `RunConfig`: nothing here changes.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from evo.config import RunConfig
+from fitness.errors import ConfigError, nearest
+
+CONF_FOLDER = Path(__file__).resolve().parent.parent / "conf"
+"""Found beside the package and not by its name, so that a `conf` in the working folder cannot take its place."""
+
+EXPERIMENT = "experiment"
+"""The one group that is no part of a run: its files choose among the others."""
+
+HYDRA_FIELDS = ("hydra.run.dir", "hydra.searchpath")
+"""What may be set of Hydra's own: the run's folder, and more places to look for groups (`[file:///abs/conf]`)."""
+
+_FORCE = "++"
+_LINK = re.compile(r"^\$\{([\w.]+)\}$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composition:
+    """What a command line asks for, in plain Python values.
+
+    Example:
+        tree={"seed": 0, "selection": {"_target_": "evo.operators.selection.Tournament", "size": 3}, ...}
+        links={"algorithm.population": "population"}
+    """
+
+    tree: dict[str, Any]
+    """The resolved configuration, without Hydra's own part."""
+    links: dict[str, str]
+    """Dotted fields that only repeat another field, and which: a complaint names the one that the user set."""
+    experiment: str
+    """Name of the chosen file in `conf/experiment/`."""
+    folder: Path
+    """Where the run is to be written: `hydra.run.dir`."""
+
+    @property
+    def yaml(self) -> str:
+        """The tree as YAML text."""
+        return to_yaml(self.tree)
+
+
+def compose_run(overrides: Sequence[str], conf_folder: Path = CONF_FOLDER) -> Composition:
+    """Compose `conf/config.yaml` with the command line's overrides.
+
+    Args:
+        overrides: `field=value` for a field, `group=name` for a file of `conf/group/`.
+        conf_folder: The folder that holds `config.yaml` and the groups.
+
+    Raises:
+        ConfigError: An override cannot be read, a group has no such file, a top field is unknown, or a reference
+            leads nowhere. One line per problem.
+    """
+    with initialize_config_dir(str(conf_folder), version_base="1.3", job_name="forager"):
+        try:
+            checked = _check_overrides(overrides)
+            config = compose("config", overrides=checked, return_hydra_config=True)
+            composition = _flatten(config)
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+            raise ConfigError(_one_sentence(error)) from error
+    _raise_if_any([*_unknown_fields(composition.tree), *_lost_overrides(checked, composition.tree)])
+    return composition
+
+
+def to_yaml(tree: dict[str, Any]) -> str:
+    """Return plain values as YAML text, in the order given."""
+    return OmegaConf.to_yaml(OmegaConf.create(tree))
+
+
+def _check_overrides(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides as Hydra shall apply them, having named every one that cannot be read."""
+    loader = GlobalHydra.instance().config_loader()
+    groups = set(loader.list_groups(""))
+    places = [text for text in overrides if text.startswith("hydra.searchpath=")]
+    checked: list[str] = []
+    problems: list[str] = []
+    for text in overrides:
+        try:
+            override = _parse(text)
+            if override.key_or_group in groups:
+                options = loader.get_group_options(override.key_or_group, config_name="config", overrides=places)
+                checked.append(_check_choice(override, options))
+            else:
+                checked.append(_check_field(override, text))
+        except ConfigError as problem:
+            problems.append(str(problem))
+    _raise_if_any(problems)
+    return checked
+
+
+def _raise_if_any(problems: Sequence[str]) -> None:
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _check_field(override: Override, text: str) -> str:
+    key = override.key_or_group
+    if re.match(r"hydra\b", key):
+        if key not in HYDRA_FIELDS:
+            raise ConfigError(
+                f"{key}: expected one of {', '.join(HYDRA_FIELDS)}, given {key}{nearest(key, HYDRA_FIELDS)}"
+            )
+        return text
+    # Set it whether or not the YAML mentions it: a component's own default is a field as well.
+    return f"{_FORCE}{text.lstrip('+')}"
+
+
+def _parse(text: str) -> Override:
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        raise ConfigError(f"overrides: expected field=value, given {text!r}") from error
+    if override.is_delete() or override.is_sweep_override() or override.package is not None:
+        raise ConfigError(f"{override.key_or_group}: expected one value as field=value, given {text!r}")
+    return override
+
+
+def _check_choice(override: Override, options: Sequence[str]) -> str:
+    group, name = override.key_or_group, override.value()
+    if name not in options:
+        raise ConfigError(
+            f"{group}: expected one of {', '.join(options)}, given {_given(name)}{nearest(str(name), options)}"
+        )
+    return f"{group}={name}"
+
+
+def _flatten(config: DictConfig) -> Composition:
+    hydra = config.hydra
+    experiment, folder = str(hydra.runtime.choices[EXPERIMENT]), Path(hydra.run.dir)
+    names = [str(name) for name in config if name != "hydra"]
+    own = OmegaConf.masked_copy(config, names)
+    raw = OmegaConf.to_container(own, resolve=False)
+    tree = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
+    return Composition(tree=_as_mapping(tree), links=dict(_links(raw, "")), experiment=experiment, folder=folder)
+
+
+def _as_mapping(tree: object) -> dict[str, Any]:
+    assert isinstance(tree, dict)
+    return {str(key): value for key, value in tree.items()}
+
+
+def _links(node: object, field: str) -> Iterator[tuple[str, str]]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _links(value, f"{field}.{key}" if field else str(key))
+    elif isinstance(node, str) and (link := _LINK.match(node)):
+        yield field, link[1]
+
+
+def _unknown_fields(tree: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a complaint for every name at the top that is no field of a run."""
+    valid = [field.name for field in dataclasses.fields(RunConfig)]
+    choices = [*valid, EXPERIMENT]
+    for name in tree:
+        if name not in valid:
+            yield (
+                f"{name}: expected a field of the run ({', '.join(choices)}), given {name}={_given(tree[name])}"
+                f"{nearest(name, choices)}"
+            )
+
+
+def _lost_overrides(checked: Sequence[str], tree: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a complaint for every field that was set on a part that is switched off.
+
+    What an experiment's file sets there may stay: the same file then serves with and without the part.
+    """
+    for text in checked:
+        if text.startswith(_FORCE):
+            key = text.removeprefix(_FORCE).partition("=")[0]
+            top, _, rest = key.partition(".")
+            node = tree.get(top)
+            if rest and isinstance(node, Mapping) and node.get("_target_", ...) is None:
+                yield f"{key}: expected no field, because {top} is switched off, given {text.removeprefix(_FORCE)}"
+
+
+def _given(value: object) -> str:
+    return "null" if value is None else str(value)
+
+
+def _one_sentence(error: Exception) -> str:
+    """Return what went wrong in a YAML file, with the valid names where Hydra knows them."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return f"{group}: expected one of {', '.join(error.options)}, given {name}{nearest(name, error.options)}"
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return f"{error.full_key}: expected a value, given one that cannot be resolved ({_first_line(error)})"
+    return f"{CONF_FOLDER.name}: expected files that can be composed, given some that cannot ({_first_line(error)})"
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split()) if isinstance(error, yaml.YAMLError) else str(error).strip().splitlines()[0]

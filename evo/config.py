@@ -1,0 +1,88 @@
+"""The typed root of a run's configuration.
+
+Owns `RunConfig`: the numbers that belong to the run as a whole, and one slot for every swappable part. Does not own the
+parts' own fields (they sit in the frozen dataclass that the part's `_target_` names), reading YAML (`evo/compose.py`)
+or making the parts (`evo/build.py`). Imports nothing heavy, so that `forager config` answers at once.
+
+To add a number: add a field here, a line in `conf/config.yaml`, and its reader. To add a swappable part: add a slot
+here and a folder with its members in `conf/`.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fitness.errors import ConfigError
+
+LEAST = {"seed": 0, "generations": 1, "episodes": 1, "heldout": 1}
+"""The smallest value that each whole number of the run may have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterConfig:
+    """The form of every genome's LoRA adapter."""
+
+    rank: int = 8
+    """Inner dimension of the update; at least 1."""
+    alpha: float = 16.0
+    """The update is scaled by alpha / rank; above 0."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.rank < 1:
+            raise ConfigError(f"rank: expected at least 1, given {self.rank}")
+        if not 0 < self.alpha < math.inf:
+            raise ConfigError(f"alpha: expected a number above 0, given {self.alpha}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that a run is made from. The parts are what `evo/build.py` made of the YAML nodes."""
+
+    seed: int
+    """Seed of every stream of chance in the run; at least 0."""
+    generations: int
+    """Generations that are bred, generation 0 included; at least 1."""
+    population: int
+    """Genomes in a generation. The algorithm repeats it and knows its range."""
+    elites: int
+    """Best genomes that are fine-tuned. The algorithm repeats it and knows its range."""
+    episodes: int
+    """Episodes that each genome lives in a generation, on seeds that all its peers share; at least 1."""
+    heldout: int
+    """Episodes of the final table, for each of its rows, on seeds that never select or train; at least 1."""
+    adapter: AdapterConfig
+    """The form of the weights that evolve."""
+    environment: object
+    """The world that is lived in; `conf/environment/`."""
+    model: object
+    """The language model that decides; `conf/model/`."""
+    engine: object
+    """How a population's decisions are computed; `conf/engine/`."""
+    objective: object
+    """What makes one life better than another; `conf/objective/`."""
+    algorithm: object
+    """Who survives from one generation to the next; `conf/algorithm/`."""
+    selection: object
+    """Who becomes a parent; `conf/selection/`."""
+    variation: object
+    """How children differ from their parents; `conf/variation/`."""
+    finetune: object | None
+    """How the elites' adapters are trained on what the population lived; None: not at all; `conf/finetune/`."""
+    tracking: Mapping[str, object]
+    """Where the curves go besides the run's folder, by name; empty: nowhere; `conf/tracking/`."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges, all of them before any complaint."""
+        problems = [
+            f"{name}: expected at least {least}, given {getattr(self, name)}"
+            for name, least in LEAST.items()
+            if getattr(self, name) < least
+        ]
+        problems += [
+            f"tracking.{name}: expected a component with a _target_, given {given!r}"
+            for name, given in self.tracking.items()
+            if isinstance(given, bool | int | float | str | list | dict)
+        ]
+        if problems:
+            raise ConfigError("\n".join(problems))

@@ -1,0 +1,239 @@
+"""The generation loop: live, score, select, fine-tune, record.
+
+Owns the order of things and the streams of chance; each step is one call into the room that does it. Does not own
+what is written (`evo.recorder`), what is shown (`evo.tracking`) or how the result is measured (`evo.heldout`).
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from evo.algorithms.base import Algorithm
+from evo.diversity import adapter_diversity, strategy_diversity
+from evo.genome import Genome
+from evo.heldout import measure
+from evo.recorder import Recorder
+from evo.records import Budget, GenerationRecord, GenomeRow, RunFinished, Summary
+from evo.tracking.fanout import Trackers
+from finetune.methods.base import Method
+from finetune.trainer import Training, tune
+from fitness.engines.population import PopulationEngine
+from fitness.environments.base import EnvironmentConfig
+from fitness.environments.grammar import Grammar
+from fitness.objectives import Objective, Yardstick
+from fitness.records import Episodes
+from fitness.rollout import Lives, roll_out
+
+_BREED, _WORLDS, _TUNE, _INTERVALS = range(4)
+"""Purposes of the run's streams of chance."""
+_TRAINING_SEEDS = 400_000_000
+"""Worlds that select and train have seeds below this; the yardstick's and the held-out ones lie above."""
+_YARDSTICK_SEEDS = np.arange(400_000_000, 400_000_512)
+_HELDOUT_SEEDS = 500_000_000
+_HELDOUT_STRIDE = 100_000
+"""Between the held-out seeds of two run seeds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Everything that a run needs, made and seated."""
+
+    name: str
+    folder: Path
+    seed: int
+    generations: int
+    episodes: int
+    """Worlds that every genome of a generation lives in."""
+    heldout: int
+    """At least this many held-out episodes for each row of the final table."""
+    environment: EnvironmentConfig
+    grammar: Grammar
+    causes: tuple[str, ...]
+    """What agents of the environment can die of."""
+    engine: PopulationEngine
+    objective: Objective
+    algorithm: Algorithm
+    method: Method | None
+    """None: nothing is fine-tuned."""
+    recorder: Recorder
+    trackers: Trackers
+
+
+@dataclass(frozen=True)
+class _Generation:
+    """What happened in one generation."""
+
+    number: int
+    population: Sequence[Genome]
+    episodes: Episodes
+    training: Training | None
+
+
+@dataclass(frozen=True)
+class _Spent:
+    """What a run has spent on fine-tuning."""
+
+    flops: float = 0.0
+    seconds: float = 0.0
+
+
+def evolve(run: Run) -> Summary:
+    """Breed for the run's generations, measure the result on held-out worlds, and return the summary."""
+    started = time.perf_counter()
+    yardstick = Yardstick.measure(run.environment, _YARDSTICK_SEEDS)
+    founders: list[Genome] = []
+    spent = _Spent()
+    for generation in range(run.generations):
+        population = run.algorithm.ask(_rng(run.seed, generation, _BREED))
+        founders = founders or population
+        watch = _Stopwatch(run.engine)
+        lives = _live(run, generation, population)
+        watch.lap("rollout")
+        run.algorithm.tell(run.objective.by_agent(lives.episodes))
+        training = _tune_elites(run, generation, lives)
+        spent = _Spent(spent.flops + training.flops, spent.seconds + training.model_seconds) if training else spent
+        watch.lap("finetune")
+        rows = _rows(run, generation, population, yardstick)
+        record = _record(run, _Generation(generation, population, lives.episodes, training), yardstick, watch)
+        run.recorder.write(record, rows, population, lives)
+        run.trackers.on_generation(record, rows)
+    return _finish(run, founders, spent, started)
+
+
+def _live(run: Run, generation: int, population: Sequence[Genome]) -> Lives:
+    """Let the population live on this generation's worlds, the same for all, and check that its adapters acted."""
+    seeds = _rng(run.seed, generation, _WORLDS).choice(_TRAINING_SEEDS, run.episodes, replace=False, shuffle=False)
+    lives = roll_out(run.engine, run.environment, [g.express(run.grammar) for g in population], np.sort(seeds))
+    run.engine.assert_adapters_act()
+    return lives
+
+
+def _tune_elites(run: Run, generation: int, lives: Lives) -> Training | None:
+    """Fine-tune the elites on what the whole population lived; tuned adapters become their children.
+
+    Nothing is tuned in the last generation: no generation would be left to test it.
+    """
+    elites = run.algorithm.elites()
+    if run.method is None or not elites or generation == run.generations - 1:
+        return None
+    agents = [elite.express(run.grammar) for elite in elites]
+    rng = _rng(run.seed, generation, _TUNE)
+    training = tune(run.method, run.engine.model, run.engine.prompts, agents, lives.transitions, rng)
+    kept = [(elite.id, tuned.adapter) for elite, tuned in zip(elites, training.tuned, strict=True) if tuned.accepted]
+    run.algorithm.adopt([(parent, run.algorithm.tuned(parent, adapter)) for parent, adapter in kept])
+    return training
+
+
+def _finish(run: Run, founders: Sequence[Genome], spent: _Spent, started: float) -> Summary:
+    """Measure frozen and evolved on held-out worlds, write the summary and tell the trackers."""
+    usage = run.engine.usage
+    first = _HELDOUT_SEEDS + _HELDOUT_STRIDE * run.seed
+    seeds = np.arange(first, first + math.ceil(run.heldout / len(founders)) * len(founders))
+    frozen, evolved = ([g.express(run.grammar) for g in group] for group in (founders, [run.algorithm.best()]))
+    table = measure(run.engine, run.environment, frozen, evolved[0], seeds, _rng(run.seed, 0, _INTERVALS))
+    budget = Budget(
+        decisions=usage.decisions,
+        forward_flops=usage.forward_flops,
+        training_flops=spent.flops,
+        wall_seconds=time.perf_counter() - started,
+        model_seconds=run.engine.usage.model_seconds + spent.seconds,
+    )
+    summary = Summary(run=run.name, environment=run.environment.env_id, seed=run.seed, heldout=table, budget=budget)
+    run.recorder.finish(summary, run.algorithm.best())
+    run.trackers.on_finish(RunFinished(summary=summary))
+    return summary
+
+
+def _rows(run: Run, generation: int, population: Sequence[Genome], yardstick: Yardstick) -> list[GenomeRow]:
+    """Return one row per member of this generation."""
+    rows = []
+    for genome in population:
+        evaluation = run.algorithm.evaluations[genome.id]
+        rows.append(
+            GenomeRow(
+                generation=generation,
+                id=genome.id,
+                parents=genome.parents,
+                operator=genome.operator,
+                strategy=run.grammar.render(genome.genes),
+                adapter=genome.adapter.digest(),
+                fitness=evaluation.mean,
+                count=evaluation.count,
+                standard_error=evaluation.standard_error,
+                score=yardstick.score(evaluation.mean),
+            )
+        )
+    return rows
+
+
+def _record(run: Run, lived: "_Generation", yardstick: Yardstick, watch: "_Stopwatch") -> GenerationRecord:
+    """Sum a generation up; what was not tuned is NaN."""
+    population, episodes, training = lived.population, lived.episodes, lived.training
+    means = np.array([values.mean() for values in run.objective.by_agent(episodes).values() if len(values)])
+    scores = [yardstick.score(float(mean)) for mean in means]
+    tuned = training.tuned if training else ()
+    refused = sum(not t.accepted for t in tuned) + sum(not j.accepted for j in run.algorithm.judgements)
+    rollout, finetune = watch.seconds["rollout"], watch.seconds["finetune"]
+    return GenerationRecord(
+        generation=lived.number,
+        generations=run.generations,
+        genomes=len(population),
+        episodes=len(episodes),
+        decisions=run.engine.usage.decisions,
+        best=max(scores),
+        median=float(np.median(scores)),
+        mean=float(np.mean(scores)),
+        best_lifespan=float(means.max()),
+        mean_lifespan=float(means.mean()),
+        strategy_diversity=strategy_diversity(population),
+        adapter_diversity=adapter_diversity(population),
+        deaths=_deaths(run, episodes),
+        ess=_mean([t.effective_share for t in tuned]),
+        loss=_mean([t.loss for t in tuned]),
+        kl=_mean([t.kl for t in tuned]),
+        accepted=sum(j.accepted for j in run.algorithm.judgements),
+        refused=refused,
+        seconds=rollout + finetune,
+        rollout_seconds=rollout,
+        finetune_seconds=finetune,
+        model_seconds=watch.model_seconds + (training.model_seconds if training else 0.0),
+    )
+
+
+def _deaths(run: Run, episodes: Episodes) -> tuple[tuple[str, int], ...]:
+    """Count the ends of episodes: each cause of death, then outlived and failed."""
+    said = np.where(episodes.end == "died", episodes.cause, episodes.end)
+    return tuple((name, int((said == name).sum())) for name in (*run.causes, "outlived", "failed"))
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Return the mean, NaN of nothing."""
+    return float(np.mean(values)) if values else math.nan
+
+
+def _rng(seed: int, generation: int, purpose: int) -> np.random.Generator:
+    """Return the stream of one purpose in one generation."""
+    return np.random.default_rng(np.random.SeedSequence((seed, generation, purpose)))
+
+
+class _Stopwatch:
+    """Times the parts of a generation."""
+
+    def __init__(self, engine: PopulationEngine) -> None:
+        self._engine, self._began = engine, time.perf_counter()
+        self._model_began = engine.usage.model_seconds
+        self.seconds: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        """End the part `name`."""
+        now = time.perf_counter()
+        self.seconds[name], self._began = now - self._began, now
+
+    @property
+    def model_seconds(self) -> float:
+        """Seconds that the engine has spent inside the model since the start."""
+        return self._engine.usage.model_seconds - self._model_began

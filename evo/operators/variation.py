@@ -1,0 +1,160 @@
+"""Variation: from couples to children, every operator in its order.
+
+Owns the order (step sizes first, then crossover of both halves of the genome, then mutation of both with the new step
+sizes), the chances that an operator is used at all, and the names under which births are recorded. Does not own who the
+parents are (`evo.operators.selection`) or any operator itself. To use another operator, put it in one of the fields.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evo.checks import check_number
+from evo.genome import Genome, StepSizes
+from evo.operators.adapter_crossover.base import AdapterCrossover
+from evo.operators.adapter_crossover.exact import ExactCrossover
+from evo.operators.adapter_mutation.base import AdapterMutation
+from evo.operators.adapter_mutation.gaussian import GaussianMutation
+from evo.operators.step_sizes import LogNormalAdaptation
+from evo.operators.strategy.base import StrategyCrossover, StrategyMutation
+from evo.operators.strategy.clause_mutation import ClauseMutation
+from evo.operators.strategy.segment_crossover import SegmentCrossover
+from fitness.adapter import Adapter, AdapterStack, LoraSpec
+from fitness.environments.grammar import Grammar
+
+Couple = tuple[Genome, ...]
+"""One parent (the child is its mutant) or two."""
+
+_TRIES = 20
+"""How often a child that would be a copy of its parent is mutated again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variation:
+    """Makes children. Every chance is from 0 to 1; at 0 that half of the genome never changes (an ablation)."""
+
+    crossover_rate: float = 0.5
+    """Share of children with two parents."""
+    strategy_mutation_rate: float = 1.0
+    """Chance that a child's strategy is given to the strategy mutation (which then draws slot by slot)."""
+    adapter_mutation_rate: float = 0.5
+    """Chance that a child's adapter gets noise."""
+    strategy_step: float = 0.15
+    """Founders' chance per slot of another clause; above 0, at most 1."""
+    adapter_step: float = 0.1
+    """Founders' adapter noise, relative to the module's own scale; above 0."""
+    strategy_crossover: StrategyCrossover = field(default_factory=SegmentCrossover)
+    strategy_mutation: StrategyMutation = field(default_factory=ClauseMutation)
+    adapter_crossover: AdapterCrossover = field(default_factory=ExactCrossover)
+    adapter_mutation: AdapterMutation = field(default_factory=GaussianMutation)
+    adaptation: LogNormalAdaptation = field(default_factory=LogNormalAdaptation)
+    """How step sizes are inherited."""
+
+    def __post_init__(self) -> None:
+        """Refuse chances that are none."""
+        check_number("crossover_rate", self.crossover_rate, 0.0, 1.0)
+        check_number("strategy_mutation_rate", self.strategy_mutation_rate, 0.0, 1.0)
+        check_number("adapter_mutation_rate", self.adapter_mutation_rate, 0.0, 1.0)
+        check_number("strategy_step", self.strategy_step, 1e-6, 1.0)
+        check_number("adapter_step", self.adapter_step, 1e-9)
+
+    @property
+    def founder_steps(self) -> StepSizes:
+        """Step sizes of generation 0."""
+        return StepSizes(strategy=self.strategy_step, adapter=self.adapter_step)
+
+    def breed(
+        self, couples: Sequence[Couple], first_id: int, born: int, grammar: Grammar, rng: np.random.Generator
+    ) -> list[Genome]:
+        """Return one child per couple, with ids counted from `first_id`.
+
+        A child of one parent is never a mere copy where a mutation is allowed at all: testing a copy teaches little.
+
+        Args:
+            couples: one or two parents each.
+            first_id: id of the first child.
+            born: generation in which the children are first tested.
+            grammar: slots and clauses of the strategies.
+            rng: the only source of chance.
+        """
+        if not couples:
+            return []
+        num_slots, num_weights = len(grammar.slots), _count_weights(couples[0][0].adapter.spec)
+        steps = [
+            self.adaptation.inherit([p.step_sizes for p in couple], num_slots, num_weights, rng) for couple in couples
+        ]
+        genes = [self._vary_genes(couple, step, grammar, rng) for couple, step in zip(couples, steps, strict=True)]
+        noisy = rng.random(len(couples)) < self.adapter_mutation_rate
+        for i, couple in enumerate(couples):
+            if len(couple) == 1 and genes[i] == couple[0].genes and not noisy[i]:
+                genes[i] = self._force_change(couple[0], steps[i], grammar, rng)
+                noisy[i] = genes[i] == couple[0].genes and self.adapter_mutation_rate > 0
+        adapters = self._vary_adapters(couples, steps, np.flatnonzero(noisy), rng)
+        return [
+            Genome(
+                id=first_id + i,
+                genes=genes[i],
+                adapter=adapters[i],
+                step_sizes=steps[i],
+                parents=tuple(parent.id for parent in couple),
+                operator="mutation" if len(couple) == 1 else "crossover+mutation",
+                born=born,
+            )
+            for i, couple in enumerate(couples)
+        ]
+
+    def _vary_genes(
+        self, couple: Couple, step: StepSizes, grammar: Grammar, rng: np.random.Generator
+    ) -> tuple[str, ...]:
+        """Return a child's genes: crossed if there are two parents, then perhaps mutated."""
+        genes = couple[0].genes
+        if len(couple) == 2:
+            genes = self.strategy_crossover.cross(genes, couple[1].genes, rng)
+        if rng.random() < self.strategy_mutation_rate:
+            genes = self.strategy_mutation.mutate(genes, step.strategy, grammar, rng)
+        return genes
+
+    def _force_change(
+        self, parent: Genome, step: StepSizes, grammar: Grammar, rng: np.random.Generator
+    ) -> tuple[str, ...]:
+        """Return genes that differ from the parent's, if strategies may mutate and the grammar has others."""
+        rate = max(step.strategy, 1.0 / len(grammar.slots))
+        for _ in range(_TRIES if self.strategy_mutation_rate > 0 else 0):
+            genes = self.strategy_mutation.mutate(parent.genes, rate, grammar, rng)
+            if genes != parent.genes:
+                return genes
+        return parent.genes
+
+    def _vary_adapters(
+        self,
+        couples: Sequence[Couple],
+        steps: Sequence[StepSizes],
+        noisy: NDArray[np.int64],
+        rng: np.random.Generator,
+    ) -> list[Adapter]:
+        """Return the children's adapters: all couples crossed in one batch, those at `noisy` mutated in another."""
+        adapters = [couple[0].adapter for couple in couples]
+        crossed = [i for i, couple in enumerate(couples) if len(couple) == 2]
+        if crossed:
+            first = AdapterStack.of([couples[i][0].adapter for i in crossed])
+            second = AdapterStack.of([couples[i][1].adapter for i in crossed])
+            _place(self.adapter_crossover.cross(first, second, rng), adapters, crossed)
+        if len(noisy):
+            chosen = noisy.tolist()
+            sizes = np.array([steps[i].adapter for i in chosen])
+            stack = AdapterStack.of([adapters[i] for i in chosen])
+            _place(self.adapter_mutation.mutate(stack, sizes, rng), adapters, chosen)
+        return adapters
+
+
+def _place(stack: AdapterStack, adapters: list[Adapter], positions: Sequence[int]) -> None:
+    """Put the members of `stack` at `positions` of `adapters`."""
+    for adapter, position in zip(stack, positions, strict=True):
+        adapters[position] = adapter
+
+
+def _count_weights(spec: LoraSpec) -> int:
+    """Return how many weights of B there are: what mutation moves."""
+    return sum(spec.rank * fan_out for _, _, fan_out in spec.shapes)

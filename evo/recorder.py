@@ -1,0 +1,122 @@
+"""Writes a run's folder: everything that the run leaves behind but the trackers' own files.
+
+Owns which file is written when. Every file is whole or absent (`fitness.files`); a generation is on disk before the
+next begins. Does not own the tables' columns (`fitness.telemetry`) or the adapters' format (`fitness.adapter`).
+"""
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from evo.genome import Genome
+from evo.lineage import Lineage
+from evo.records import GenerationRecord, GenomeRow, Summary
+from fitness.adapter import Adapter, save_adapter
+from fitness.environments.base import EnvironmentConfig, TextVectorEnv
+from fitness.environments.grammar import Grammar
+from fitness.files import write_atomically
+from fitness.rollout import Lives
+from fitness.telemetry import GrowingTable, Source, write_episodes, write_transitions
+
+_PACKAGES = (
+    "forager-evo",
+    "torch",
+    "transformers",
+    "peft",
+    "numpy",
+    "deap",
+    "gymnasium",
+    "pyarrow",
+    "wandb",
+    "hydra-core",
+)
+
+
+class Recorder:
+    """The writing side of `outputs/<run>/`."""
+
+    def __init__(self, folder: Path, *, run: str, environment: EnvironmentConfig, base_model: str, config: str) -> None:
+        """Write the config and the manifest, and begin the tables.
+
+        Args:
+            folder: there, and writable.
+            run: the run's name.
+            environment: whose texts and actions are recorded.
+            base_model: what PEFT is to load under the adapters.
+            config: the resolved configuration as YAML.
+        """
+        self._folder, self._run, self._base_model = folder, run, base_model
+        self._environment = environment
+        self._env: TextVectorEnv = environment.make(1)
+        self._lineage = Lineage()
+        self._genomes = GrowingTable(folder, "genomes", run=run)
+        self._generations = GrowingTable(folder, "generations", run=run)
+        write_atomically(folder / "config.yaml", config.encode())
+        self._write_manifest(None)
+
+    @property
+    def _grammar(self) -> Grammar:
+        return self._env.grammar
+
+    def write(
+        self, record: GenerationRecord, rows: Sequence[GenomeRow], population: Sequence[Genome], lives: Lives
+    ) -> None:
+        """Write one generation."""
+        env = self._environment
+        source = Source(
+            run=self._run, generation=record.generation, environment=env.env_id, environment_version=env.version
+        )
+        names = {"action_names": self._env.action_names, "vital_names": self._env.vital_names}
+        write_transitions(self._folder, source, lives.transitions, **names)
+        write_episodes(self._folder, source, lives.episodes)
+        for row, genome in zip(rows, population, strict=True):
+            self._keep(row.adapter, genome.adapter)
+        self._lineage.observe(record.generation, population, self._grammar)
+        self._lineage.write(self._folder / "phylogeny.csv")
+        self._genomes.append(record.generation, [row.row() for row in rows])
+        self._generations.append(record.generation, [record.row()])
+
+    def finish(self, summary: Summary, best: Genome) -> None:
+        """Write the summary, the manifest with what was spent, and where the best genome is."""
+        found = {
+            "genome": best.id,
+            "strategy": self._grammar.render(best.genes),
+            "adapter": f"adapters/{best.adapter.digest()}",
+        }
+        write_atomically(self._folder / "best.json", (json.dumps(found, indent=2) + "\n").encode())
+        write_atomically(self._folder / "summary.json", summary.to_json().encode())
+        self._write_manifest(summary)
+
+    def _keep(self, digest: str, adapter: Adapter) -> None:
+        """Write an adapter under its digest, once; a folder appears only when it is whole."""
+        target = self._folder / "adapters" / digest
+        if target.exists():
+            return
+        draft = target.with_name(f".{digest}.tmp")
+        shutil.rmtree(draft, ignore_errors=True)
+        save_adapter(adapter, draft, self._base_model)
+        draft.replace(target)
+
+    def _write_manifest(self, summary: Summary | None) -> None:
+        """Write what the run was made with and, at its end, what it spent."""
+        manifest = {
+            "run": self._run,
+            "packages": {name: _version(name) for name in _PACKAGES},
+            "python": platform.python_version(),
+            "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
+            "base_model": self._base_model,
+            "budget": json.loads(summary.to_json())["budget"] if summary else None,
+        }
+        write_atomically(self._folder / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
+
+
+def _version(package: str) -> str | None:
+    """Return an installed package's version."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

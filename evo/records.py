@@ -1,0 +1,244 @@
+"""What a run says about itself: the frozen facts that trackers, tables and reports get.
+
+Owns the events of a run and the summary that it ends in. Does not own who listens (evo/tracking/), how rows are stored
+(fitness/telemetry.py) or what is drawn (evo/report/). Imports nothing heavy. To say one more thing about a generation,
+add a field to `GenerationRecord` and a column of the same name to the schema `generations` in fitness/telemetry.py.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fitness.errors import OutputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarted:
+    """A run is about to make its first generation."""
+
+    run: str
+    """The run's name."""
+    folder: Path
+    """outputs/<run>/, which is there and can be written."""
+    environment: str
+    """The environment's id."""
+    seed: int
+    """Of the whole run."""
+    generations: int
+    """How many are planned."""
+    population: int
+    """Genomes per generation."""
+    config: str
+    """The resolved configuration as YAML."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationRecord:
+    """What happened in one generation. Numbers that do not exist (nothing was fine-tuned) are NaN."""
+
+    generation: int
+    """From 0."""
+    generations: int
+    """How many are planned."""
+    genomes: int
+    """How many lived."""
+    episodes: int
+    """How many were lived in this generation."""
+    decisions: int
+    """Taken since the run began."""
+    best: float
+    """Best score of this generation's members; 0 is the random policy, 1 the expert."""
+    median: float
+    """Median score."""
+    mean: float
+    """Mean score."""
+    best_lifespan: float
+    """Best mean lifespan of a member, in decisions."""
+    mean_lifespan: float
+    """Mean lifespan over the members, in decisions."""
+    strategy_diversity: float
+    """How different the strategies are; 0 if all are the same."""
+    adapter_diversity: float
+    """How different the adapters are; 0 if all are the same."""
+    deaths: tuple[tuple[str, int], ...]
+    """How many episodes ended in each cause, with "outlived" and "failed" among the causes."""
+    ess: float
+    """Effective sample size of the fine-tuning weights, as a fraction of the samples."""
+    loss: float
+    """Fine-tuning loss, mean over the elites."""
+    kl: float
+    """Divergence of the tuned policies from the ones before, in nats per decision."""
+    accepted: int
+    """Tuned adapters that were kept."""
+    refused: int
+    """Tuned adapters that were refused, so that the parent was kept."""
+    seconds: float
+    """Wall-clock seconds of the whole generation."""
+    rollout_seconds: float
+    """Of them, living."""
+    finetune_seconds: float
+    """Of them, fine-tuning."""
+    model_seconds: float
+    """Of them, inside the model."""
+
+    def row(self) -> dict[str, object]:
+        """Return the row of the table `generations`, without its `run`."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenomeRow:
+    """One genome as it stood after one generation."""
+
+    generation: int
+    """From 0."""
+    id: int
+    """Unique in the run."""
+    parents: tuple[int, ...]
+    """Ids; empty for a founder. The first is the one that most was taken from."""
+    operator: str
+    """How it was made from its parents."""
+    strategy: str
+    """Its strategy text."""
+    adapter: str
+    """sha256 of its adapter, in hexadecimal."""
+    fitness: float
+    """Mean lifespan over all its episodes so far, in decisions."""
+    count: int
+    """How many episodes that mean is over."""
+    standard_error: float
+    """Of that mean."""
+    score: float
+    """The same lifespan on the yardstick: 0 is the random policy, 1 the expert."""
+
+    def row(self) -> dict[str, object]:
+        """Return the row of the table `genomes`, without its `run`; the id is its column `genome`."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {("genome" if name == "id" else name): value for name, value in values.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """How one policy did on seeds that never selected or trained."""
+
+    score: float
+    """(mean lifespan - random) / (expert - random)."""
+    ci: tuple[float, float]
+    """95% bootstrap interval of the score."""
+    lifespan: float
+    """Mean, in decisions."""
+    episodes: int
+    """How many were lived."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a run has spent."""
+
+    decisions: int
+    """Environment decisions."""
+    forward_flops: float
+    """Floating-point operations of deciding."""
+    training_flops: float
+    """Floating-point operations of fine-tuning."""
+    wall_seconds: float
+    """From start to summary."""
+    model_seconds: float
+    """Of them, inside the model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a run ends in: summary.json."""
+
+    run: str
+    """The run's name."""
+    environment: str
+    """The environment's id."""
+    seed: int
+    """Of the whole run."""
+    heldout: tuple[tuple[str, HeldOut], ...]
+    """By policy, in the order to show: random, frozen, evolved, expert."""
+    budget: Budget
+    """What it took."""
+
+    def to_json(self) -> str:
+        """Return the text of summary.json; a number that is not finite becomes null."""
+        heldout = {name: _finite(dataclasses.asdict(result)) for name, result in self.heldout}
+        content = {
+            "run": self.run,
+            "environment": self.environment,
+            "seed": self.seed,
+            "heldout": heldout,
+            "budget": _finite(dataclasses.asdict(self.budget)),
+        }
+        return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Summary":
+        """Return the summary that `to_json` wrote.
+
+        Raises:
+            OutputError: The text is not JSON, or a field is missing or of the wrong kind.
+        """
+        try:
+            content = json.loads(text)
+            heldout = tuple((name, _to_heldout(result)) for name, result in content["heldout"].items())
+            return cls(
+                run=str(content["run"]),
+                environment=str(content["environment"]),
+                seed=int(content["seed"]),
+                heldout=heldout,
+                budget=_to_budget(content["budget"]),
+            )
+        except KeyError as error:
+            raise OutputError(f"summary.json: expected the field {error}, found none") from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise OutputError(f"summary.json: expected the summary of a run, got {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFinished:
+    """A run has reached its end."""
+
+    summary: Summary
+    """As in summary.json."""
+
+
+def _finite(value: Any) -> Any:
+    """Return the same JSON value with null for every number that JSON cannot hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _number(value: object) -> float:
+    return math.nan if value is None else float(value)  # type: ignore[arg-type]  # a wrong kind raises TypeError
+
+
+def _to_heldout(content: Mapping[str, Any]) -> HeldOut:
+    low, high = content["ci"]
+    return HeldOut(
+        score=_number(content["score"]),
+        ci=(_number(low), _number(high)),
+        lifespan=_number(content["lifespan"]),
+        episodes=int(content["episodes"]),
+    )
+
+
+def _to_budget(content: Mapping[str, Any]) -> Budget:
+    return Budget(
+        decisions=int(content["decisions"]),
+        forward_flops=_number(content["forward_flops"]),
+        training_flops=_number(content["training_flops"]),
+        wall_seconds=_number(content["wall_seconds"]),
+        model_seconds=_number(content["model_seconds"]),
+    )

@@ -1,0 +1,287 @@
+"""One figure each: from a run's records to the text of an SVG that fits into a page.
+
+Owns how figures look. Does not own where they stand (page.py) or where numbers come from (reading.py). Colours are
+names of CSS variables, so that the page's light and dark style reach into every figure. To add a figure, write a
+function that draws into `_canvas(...)` and returns `_to_svg(...)`.
+"""
+
+import html
+import io
+import itertools
+import math
+import re
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evo.records import GenerationRecord, GenomeRow, HeldOut
+from evo.report.ancestry import Ancestor
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MAX_POINTS = 300
+"""Points of a curve; longer runs are thinned evenly, so that the page stays small."""
+
+# matplotlib wants real colours: these stand for CSS variables, which `_to_svg` puts in their place.
+INK, MUTED, GRID = "#000001", "#000002", "#000003"
+SERIES = tuple(f"#0000{number:02x}" for number in range(0x11, 0x19))
+_VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid"} | {
+    colour: f"--series-{index}" for index, colour in enumerate(SERIES, 1)
+}
+BLUE, ORANGE, GREEN, PURPLE, RED, BROWN, TEAL, PINK = SERIES
+
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # real text: smaller, searchable, and readable by a screen reader
+    "text.parse_math": False,  # a cause of death may have a dollar sign
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": MUTED,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 3,
+}
+
+Floats = NDArray[np.float64]
+Records = Sequence[GenerationRecord]
+
+
+def draw_heldout(heldout: Sequence[tuple[str, HeldOut]]) -> str:
+    """Draw each policy's score with its interval."""
+    with _style():
+        figure, (axes,) = _canvas(height=0.55 + 0.32 * len(heldout))
+        for place, (name, result) in enumerate(heldout):
+            colour = ORANGE if name == "evolved" else BLUE
+            axes.plot(result.ci, (place, place), color=colour, linewidth=3, alpha=0.45, solid_capstyle="round")
+            axes.plot([result.score], [place], "o", color=colour, markersize=6)
+        axes.set_yticks(range(len(heldout)), [name for name, _ in heldout])
+        axes.invert_yaxis()
+        axes.margins(y=0.25)
+        axes.set_xlabel("score (0 = random policy, 1 = expert)")
+        label = "; ".join(f"{name} {result.score:.2f}" for name, result in heldout)
+        return _to_svg(figure, "heldout", f"Held-out scores with 95% intervals: {label}")
+
+
+def draw_scores(records: Records) -> str:
+    """Draw best, median and mean score over the generations, between the yardstick's two ends."""
+    with _style():
+        figure, (axes,) = _canvas()
+        for level in (0.0, 1.0):
+            axes.axhline(level, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        _name_level(axes, 0, "random", offset=3)
+        _name_level(axes, 1, "expert", offset=-3)
+        _lines(axes, records, {"best": "best", "median": "median", "mean": "mean"}, (ORANGE, BLUE, GREEN))
+        axes.set_ylabel("score")
+        label = f"from {records[0].median:.2f} to {records[-1].median:.2f}"
+        return _to_svg(figure, "scores", f"Best, median and mean score by generation; the median goes {label}")
+
+
+def draw_lifespans(records: Records) -> str:
+    """Draw best and mean lifespan over the generations."""
+    with _style():
+        figure, (axes,) = _canvas()
+        _lines(axes, records, {"best": "best_lifespan", "mean": "mean_lifespan"}, (ORANGE, GREEN))
+        axes.set_ylabel("decisions lived")
+        axes.set_ylim(bottom=0)
+        label = f"from {records[0].mean_lifespan:.1f} to {records[-1].mean_lifespan:.1f}"
+        return _to_svg(figure, "lifespans", f"Best and mean lifespan by generation; the mean goes {label} decisions")
+
+
+def draw_deaths(records: Records) -> str:
+    """Draw the share of episodes that ended in each cause, as stacked areas."""
+    totals: dict[str, int] = {}
+    for cause, count in itertools.chain.from_iterable(record.deaths for record in records):
+        totals[cause] = totals.get(cause, 0) + count
+    met = [cause for cause, total in totals.items() if total]
+    causes = sorted(met, key=lambda cause: (cause in ("outlived", "failed"), -totals[cause], cause))
+    counts = np.array([[dict(record.deaths).get(cause, 0) for record in records] for cause in causes], float)
+    shares = np.divide(counts, counts.sum(axis=0), out=np.zeros_like(counts), where=counts.sum(axis=0) > 0)
+    # By name, so that a cause has the same colour in the pages of all runs.
+    palette = dict(zip(sorted(totals), itertools.cycle((RED, BROWN, PURPLE, BLUE, TEAL, PINK, ORANGE)), strict=False))
+    colours = [(palette | {"outlived": GREEN, "failed": MUTED})[cause] for cause in causes]
+    with _style():
+        figure, (axes,) = _canvas()
+        _stack(axes, records, dict(zip(causes, 100 * shares, strict=True)), colours)
+        axes.set_ylim(0, 100)
+        axes.set_ylabel("% of episodes")
+        label = ", ".join(f"{cause} {100 * share:.0f}%" for cause, share in zip(causes, shares[:, -1], strict=True))
+        return _to_svg(figure, "deaths", f"How episodes ended, by generation; in the last one: {label}")
+
+
+def draw_diversity(records: Records) -> str:
+    """Draw the diversity of strategies and of adapters, each on its own scale."""
+    with _style():
+        figure, (left, right) = _canvas(columns=2)
+        _lines(left, records, {"": "strategy_diversity"}, (PURPLE,))
+        _lines(right, records, {"": "adapter_diversity"}, (TEAL,))
+        left.set_title("strategies")
+        right.set_title("adapters")
+        for axes in (left, right):
+            axes.set_ylim(bottom=0)
+        return _to_svg(figure, "diversity", "Diversity of strategies and of adapters by generation")
+
+
+def draw_finetuning(records: Records) -> str:
+    """Draw loss, divergence, effective sample size and what became of the tuned adapters."""
+    with _style():
+        figure, (loss, kl, ess, kept) = _canvas(rows=2, columns=2, height=3.8)
+        for axes, field, colour in ((loss, "loss", BLUE), (kl, "kl", PURPLE), (ess, "ess", TEAL)):
+            _lines(axes, records, {"": field}, (colour,))
+        loss.set_title("loss")
+        kl.set_title("KL (nats per decision)")
+        ess.set_title("effective sample size (share)")
+        ess.set_ylim(0, 1.05)
+        kept.set_title("tuned adapters")
+        counts = {"accepted": _values(records, "accepted"), "refused": _values(records, "refused")}
+        _stack(kept, records, counts, (GREEN, RED))
+        return _to_svg(figure, "finetuning", "Fine-tuning by generation: loss, KL, effective sample size, adapters")
+
+
+def draw_seconds(records: Records) -> str:
+    """Draw where the time of each generation went."""
+    rollout, finetune = _values(records, "rollout_seconds"), _values(records, "finetune_seconds")
+    rest = np.maximum(0, _values(records, "seconds") - rollout - finetune)
+    with _style():
+        figure, (axes,) = _canvas()
+        _stack(axes, records, {"living": rollout, "fine-tuning": finetune, "other": rest}, (BLUE, ORANGE, MUTED))
+        axes.set_ylabel("seconds")
+        axes.set_ylim(bottom=0)
+        return _to_svg(figure, "seconds", "Seconds of each generation: living, fine-tuning, other")
+
+
+def draw_lineage(rows: Sequence[GenomeRow], line: Sequence[Ancestor]) -> str:
+    """Draw the scores of all genomes as bands, and over them the line of descent of the best."""
+    scores: dict[int, list[float]] = {}
+    for row in rows:
+        if math.isfinite(row.score):
+            scores.setdefault(row.generation, []).append(row.score)
+    generations = sorted(scores)
+    generations = [generations[index] for index in _thin(len(generations))]
+    limits = np.array([np.quantile(scores[generation], (0, 0.25, 0.75, 1)) for generation in generations]).T
+    with _style():
+        figure, (axes,) = _canvas()
+        axes.fill_between(generations, limits[0], limits[3], color=BLUE, alpha=0.15, linewidth=0, label="all genomes")
+        axes.fill_between(generations, limits[1], limits[2], color=BLUE, alpha=0.3, linewidth=0, label="middle half")
+        births = [ancestor.born for ancestor in line]
+        axes.plot(births, [a.last.score for a in line], "o-", color=ORANGE, label="line of the best", markersize=4)
+        axes.set_ylabel("score")
+        _finish(axes)
+        return _to_svg(figure, "lineage", f"Scores of all genomes and of the {len(line)} in the line of the best one")
+
+
+def _style() -> AbstractContextManager[None]:
+    import matplotlib as mpl
+
+    style: AbstractContextManager[None] = mpl.rc_context(_STYLE)
+    return style
+
+
+def _canvas(rows: int = 1, columns: int = 1, height: float = 2.7) -> tuple["Figure", list["Axes"]]:
+    # Figure and not pyplot: no global state, no display, usable from any thread.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.2, height), layout="constrained")
+    return figure, list(np.ravel(figure.subplots(rows, columns)))
+
+
+def _values(records: Records, field: str) -> Floats:
+    return np.array([getattr(record, field) for record in records], float)
+
+
+def _thin(count: int) -> NDArray[np.int64]:
+    """Return at most `MAX_POINTS` indices, evenly spread, first and last among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, MAX_POINTS)).round().astype(np.int64))
+
+
+def _lines(axes: "Axes", records: Records, fields: dict[str, str], colours: Sequence[str]) -> None:
+    """Draw one curve per (label, field); a short run shows its points."""
+    kept = _thin(len(records))
+    x = _values(records, "generation")[kept]
+    marker = "o" if len(kept) <= 40 else ""
+    for (label, field), colour in zip(fields.items(), colours, strict=True):
+        axes.plot(x, _values(records, field)[kept], color=colour, label=label, marker=marker)
+    _finish(axes, legend=len(fields) > 1)
+
+
+def _name_level(axes: "Axes", level: float, name: str, *, offset: int) -> None:
+    """Write what a horizontal line stands for at its right end, `offset` points above (or below) it."""
+    axes.annotate(
+        name,
+        (1, level),
+        xycoords=axes.get_yaxis_transform(),
+        textcoords="offset points",
+        xytext=(-2, offset),
+        horizontalalignment="right",
+        verticalalignment="bottom" if offset > 0 else "top",
+        color=MUTED,
+        fontsize=8,
+    )
+
+
+def _stack(axes: "Axes", records: Records, layers: dict[str, Any], colours: Sequence[str]) -> None:
+    """Draw layers one on the other; a run of one generation is a single bar."""
+    kept = _thin(len(records))
+    x = _values(records, "generation")[kept]
+    values = [np.nan_to_num(np.asarray(layer, float)[kept]) for layer in layers.values()]
+    if len(kept) > 1:
+        axes.stackplot(x, values, labels=list(layers), colors=colours, alpha=0.8, linewidth=0)
+        axes.margins(x=0)
+    else:
+        bottoms = np.cumsum([np.zeros(1), *values[:-1]], axis=0)
+        for label, value, bottom, colour in zip(layers, values, bottoms, colours, strict=True):
+            axes.bar(x, value, width=0.4, bottom=bottom, label=label, color=colour, alpha=0.8)
+    _finish(axes, reverse=True)  # the legend reads from the top down, as the layers lie
+
+
+def _finish(axes: "Axes", *, legend: bool = True, reverse: bool = False) -> None:
+    """Name the horizontal axis, keep its ticks whole, and put the legend where it hides nothing."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("generation")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    axes.set_axisbelow(True)
+    left, right = axes.dataLim.intervalx
+    if right - left < 1:  # a single generation: a tick of its own and air on both sides
+        middle = round((left + right) / 2)
+        axes.set_xlim(middle - 0.5, middle + 0.5)
+        axes.set_xticks([middle])
+    if legend:
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), handlelength=1.2, reverse=reverse)
+
+
+def _to_svg(figure: "Figure", name: str, label: str) -> str:
+    """Return the figure as SVG text for a page: no references outside it, ids of its own, colours by variable."""
+    import matplotlib as mpl
+
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": name}):  # the same run gives the same page
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'(href="|url\()#', rf"\1#{name}-", text)
+    text = re.sub(r"font-family: [^;]*; ", "", text)  # the page's own
+    text = re.sub("|".join(_VARIABLES), lambda match: f"var({_VARIABLES[match[0]]})", text)
+    return _headed(text, label)
+
+
+def _headed(svg: str, label: str) -> str:
+    head = f'<svg role="img" aria-label="{html.escape(label)}"'
+    return re.sub(r"<svg(?: (?:width|height)=\"[^\"]*\")*", head, svg, count=1)

@@ -1,0 +1,258 @@
+"""Puts a run's report together: one page that needs nothing outside itself.
+
+Owns what stands where, and the words. Every text that comes from the run is escaped here. Does not own the figures
+(figures.py) or the colours (style.py). To add a section, write a function from `RunFolder` to HTML (empty if there is
+nothing to show) and name it in `_SECTIONS`.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+from evo.records import GenerationRecord, GenomeRow
+from evo.report import figures
+from evo.report.ancestry import Ancestor, rank, trace
+from evo.report.reading import RunFolder, read_run
+from evo.report.style import STYLE
+from fitness.files import write_text_atomically
+
+TOP_GENOMES = 10
+"""Rows of the table of the best genomes."""
+MAX_STEPS = 24
+"""Steps of the best genome's line that are shown open; the middle of a longer one is folded away."""
+MAX_ROWS = 200
+"""Rows of the table of generations; all of them are in generations.parquet."""
+
+
+def write_report(run_folder: Path) -> Path:
+    """Write report.html from the other files of a run's folder and return its path.
+
+    A run that was cut off gets a page too, with what there is.
+
+    Raises:
+        OutputError: The folder is not one of a run, a file in it cannot be read, or the page cannot be written.
+    """
+    path = run_folder / "report.html"
+    write_text_atomically(path, render(read_run(run_folder)))
+    return path
+
+
+def render(run: RunFolder) -> str:
+    """Return the page as HTML text."""
+    body = "\n".join(section(run) for section in _SECTIONS)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(run.name)} - Forager</title>\n<style>{STYLE}</style>\n</head>\n"
+        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _show_head(run: RunFolder) -> str:
+    facts = []
+    if run.summary is not None:
+        facts += [f"environment {escape(run.summary.environment)}", f"seed {run.summary.seed}"]
+    if run.generations:
+        last = run.generations[-1]
+        facts += [f"{len(run.generations)} of {last.generations} generations", f"{last.genomes} genomes each"]
+        facts += [f"{last.decisions:,} decisions"]
+    if run.summary is not None:
+        facts += [f"{run.summary.budget.wall_seconds:,.0f} seconds"]
+    return f'<h1>{escape(run.name)}</h1>\n<p class="facts">{" &middot; ".join(facts)}</p>{_show_state(run)}'
+
+
+def _show_state(run: RunFolder) -> str:
+    if run.summary is not None:
+        return ""
+    told = "Nothing is known of its generations yet." if not run.generations else "This page shows what there is."
+    return f'\n<p class="notice">This run has not come to its end: there are no held-out results. {told}</p>'
+
+
+def _show_heldout(run: RunFolder) -> str:
+    if run.summary is None:
+        return ""
+    rows = []
+    for name, result in run.summary.heldout:
+        low, high = (_number(end, 3) for end in result.ci)
+        counted = (_number(result.lifespan, 1), f"{result.episodes:,}")
+        rows.append([name, _number(result.score, 3), f"{low} to {high}", *counted])
+    heads = ["policy", "score", "95% interval", "mean lifespan", "episodes"]
+    table = _table(heads, rows, numeric=range(1, 5), main=lambda cells: cells[0] == "evolved")
+    note = (
+        "Episodes on seeds that neither selected nor trained. Score = (mean lifespan - random) / (expert - random). "
+        "<em>Frozen</em> is generation 0 as it was born."
+    )
+    drawing = _figure("Score and interval", figures.draw_heldout(run.summary.heldout), "")
+    return _section("Held-out result", f'<p class="muted">{note}</p>\n{_grid([table, drawing])}')
+
+
+def _show_population(run: RunFolder) -> str:
+    records = run.generations
+    if not records:
+        return ""
+    parts = [
+        _figure("Score", figures.draw_scores(records), "On the seeds that select; optimistic for the best."),
+        _figure("Lifespan", figures.draw_lifespans(records), "Mean decisions lived, of the best genome and of all."),
+        _figure("How lives ended", figures.draw_deaths(records), "Share of each generation's episodes."),
+        _figure("Diversity", figures.draw_diversity(records), "0 means that all genomes are the same."),
+    ]
+    return _section("Population", _grid(parts))
+
+
+def _show_finetuning(run: RunFolder) -> str:
+    records = run.generations
+    if not records:
+        return ""
+    parts = [_figure("Time", figures.draw_seconds(records), "")]
+    accepted, refused = sum(r.accepted for r in records), sum(r.refused for r in records)
+    if accepted + refused or any(math.isfinite(record.loss) for record in records):
+        note = f"{accepted:,} tuned adapters were kept and {refused:,} refused, so that the parent stayed."
+        parts.insert(0, _figure("Fine-tuning of the elites", figures.draw_finetuning(records), note))
+        return _section("Fine-tuning and time", _grid(parts))
+    return _section("Time", '<p class="muted">This run did not fine-tune.</p>' + _grid(parts))
+
+
+def _show_lineage(run: RunFolder) -> str:
+    ranked = rank(run.genomes)
+    if not ranked:
+        return ""
+    line = trace(run.genomes, ranked[0].id)
+    note = (
+        f"From a founder to genome {ranked[0].id}, the fittest of the last generation, by the parent that most was "
+        "taken from. <mark>Marked</mark> clauses are not in the step before."
+    )
+    drawing = _figure("Scores along the line", figures.draw_lineage(run.genomes, line), "Each point: a genome's birth.")
+    return _section("How the best one came to be", f'<p class="muted">{note}</p>\n{_line(line)}\n{drawing}')
+
+
+def _show_genomes(run: RunFolder) -> str:
+    ranked = rank(run.genomes)[:TOP_GENOMES]
+    if not ranked:
+        return ""
+    heads = ["genome", "score", "lifespan", "episodes", "operator", "parents", "adapter", "strategy"]
+    table = _table(heads, [_genome_cells(row) for row in ranked], numeric=range(4), text=(7,))
+    return _section(f"Best {len(ranked)} genomes of generation {ranked[0].generation}", table)
+
+
+def _show_details(run: RunFolder) -> str:
+    parts = []
+    if run.generations:
+        parts.append(_details("Numbers by generation", _generation_table(run.generations)))
+    parts += [
+        _details(title, f"<pre>{escape(text)}</pre>")
+        for title, text in (("config.yaml", run.config), ("manifest.json", run.manifest))
+        if text
+    ]
+    return _section("Details", "\n".join(parts)) if parts else ""
+
+
+_SECTIONS: tuple[Callable[[RunFolder], str], ...] = (
+    _show_head,
+    _show_heldout,
+    _show_population,
+    _show_finetuning,
+    _show_lineage,
+    _show_genomes,
+    _show_details,
+)
+
+
+def _line(line: Sequence[Ancestor]) -> str:
+    """Return the steps as a list; the middle of a long line is folded away."""
+    before = [None, *line[:-1]]
+    steps = [_step(ancestor, parent) for ancestor, parent in zip(line, before, strict=True)]
+    if len(steps) <= MAX_STEPS:
+        return f'<ol class="line">{"".join(steps)}</ol>'
+    half = MAX_STEPS // 2
+    folded = steps[half:-half]
+    told = f" (the first {MAX_ROWS} are here, all in phylogeny.csv)" if len(folded) > MAX_ROWS else ""
+    middle = _details(f"{len(folded)} more steps{told}", f'<ol class="line">{"".join(folded[:MAX_ROWS])}</ol>')
+    first, last = ("".join(part) for part in (steps[:half], steps[-half:]))
+    return f'<ol class="line">{first}</ol>\n{middle}\n<ol class="line">{last}</ol>'
+
+
+def _step(ancestor: Ancestor, parent: Ancestor | None) -> str:
+    row = ancestor.last
+    known = set(_clauses(parent.last.strategy)) if parent else None
+    text = " ".join(
+        escape(clause) if known is None or clause in known else f"<mark>{escape(clause)}</mark>"
+        for clause in _clauses(row.strategy)
+    )
+    other = [str(identity) for identity in row.parents[1:]]
+    also = f" with {', '.join(other)}" if other else ""
+    facts = (
+        f"<strong>genome {row.id}</strong> born in generation {ancestor.born}, {escape(row.operator)}{also}, "
+        f"score {_number(row.score, 3)} over {row.count:,} episodes"
+    )
+    return f'<li><span class="muted">{facts}</span><br>{text}</li>\n'
+
+
+def _clauses(strategy: str) -> list[str]:
+    """Split a strategy at its full stops, which stay with their clause."""
+    return [f"{part}." for part in strategy.strip().rstrip(".").split(". ")]
+
+
+def _genome_cells(row: GenomeRow) -> list[str]:
+    lifespan = f"{_number(row.fitness, 1)} \u00b1 {_number(row.standard_error, 1)}"
+    parents = ", ".join(str(parent) for parent in row.parents) or "-"
+    made = [row.operator, parents, row.adapter[:8], row.strategy]
+    return [str(row.id), _number(row.score, 3), lifespan, f"{row.count:,}", *made]
+
+
+def _generation_table(records: Sequence[GenerationRecord]) -> str:
+    heads = ["generation", "best", "median", "mean", "lifespan", "decisions", "kept", "refused", "seconds"]
+    rows = [
+        [
+            str(record.generation),
+            *(_number(value, 3) for value in (record.best, record.median, record.mean)),
+            _number(record.mean_lifespan, 1),
+            f"{record.decisions:,}",
+            str(record.accepted),
+            str(record.refused),
+            _number(record.seconds, 1),
+        ]
+        for record in records[-MAX_ROWS:]
+    ]
+    return _table(heads, rows, numeric=range(len(heads)))
+
+
+def _table(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    numeric: Iterable[int] = (),
+    text: Iterable[int] = (),
+    main: Callable[[Sequence[str]], bool] = lambda _: False,
+) -> str:
+    """Return a table of escaped cells; `numeric` and `text` name columns of that kind, `main` picks rows to stress."""
+    kinds = dict.fromkeys(numeric, ' class="number"') | dict.fromkeys(text, ' class="text"')
+    head = "".join(f'<th scope="col"{kinds.get(i, "")}>{escape(name)}</th>' for i, name in enumerate(heads))
+    lines = []
+    for cells in rows:
+        line = "".join(f"<td{kinds.get(i, '')}>{escape(cell)}</td>" for i, cell in enumerate(cells))
+        stress = ' class="main"' if main(cells) else ""
+        lines.append(f"<tr{stress}>{line}</tr>")
+    body = "\n".join(lines)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section>\n<h2>{escape(title)}</h2>\n{body}\n</section>"
+
+
+def _figure(title: str, svg: str, caption: str) -> str:
+    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    return f"<figure><h3>{escape(title)}</h3>{svg}{below}</figure>"
+
+
+def _grid(parts: Iterable[str]) -> str:
+    return f'<div class="grid">{"".join(parts)}</div>'
+
+
+def _details(title: str, body: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>{body}</details>"
+
+
+def _number(value: float, digits: int) -> str:
+    return f"{value:,.{digits}f}" if math.isfinite(value) else "-"

@@ -1,0 +1,74 @@
+"""Loads what a report shows from a run's folder, also of a run that was cut off.
+
+Owns the way back from the files to the records of evo/records.py. Does not own how the files look
+(fitness/telemetry.py) or what is shown. To show another file of a run, load it into a field of `RunFolder`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evo.records import GenerationRecord, GenomeRow, Summary
+from fitness.errors import OutputError
+from fitness.telemetry import read_table, table_path
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """What there is of a run; a part that is not there yet is empty."""
+
+    name: str
+    """The run's name."""
+    generations: tuple[GenerationRecord, ...]
+    """In order."""
+    genomes: tuple[GenomeRow, ...]
+    """Every genome in every generation that it lived in, in order."""
+    summary: Summary | None
+    """None until the run has come to its end."""
+    config: str
+    """config.yaml as text."""
+    manifest: str
+    """manifest.json as text."""
+
+
+def read_run(folder: Path) -> RunFolder:
+    """Load a run's folder.
+
+    Raises:
+        OutputError: The folder is not one of a run, or a file in it cannot be read.
+    """
+    config = folder / "config.yaml"
+    if not config.is_file() and not table_path(folder, "generations").is_file():
+        raise OutputError(f"run: expected the folder of a run (with config.yaml in it), got {folder}")
+    summary = _read_text(folder / "summary.json")
+    return RunFolder(
+        name=folder.resolve().name,
+        generations=tuple(_to_record(row) for row in _read_rows(folder, "generations")),
+        genomes=tuple(_to_genome(row) for row in _read_rows(folder, "genomes")),
+        summary=Summary.from_json(summary) if summary else None,
+        config=_read_text(config),
+        manifest=_read_text(folder / "manifest.json"),
+    )
+
+
+def _read_rows(folder: Path, name: str) -> list[dict[str, Any]]:
+    if not table_path(folder, name).is_file():
+        return []
+    rows: list[dict[str, Any]] = read_table(folder, name).drop_columns(["run"]).to_pylist()
+    return rows
+
+
+def _to_record(row: dict[str, Any]) -> GenerationRecord:
+    return GenerationRecord(**{**row, "deaths": tuple(row["deaths"])})
+
+
+def _to_genome(row: dict[str, Any]) -> GenomeRow:
+    values = {("id" if name == "genome" else name): value for name, value in row.items()}
+    return GenomeRow(**{**values, "parents": tuple(values["parents"])})
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise OutputError(f"{path}: expected a text file that can be read, got {error}") from error
