@@ -1,0 +1,113 @@
+"""The command line, as a person meets it: help at once, and one sentence for every mistake."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evo.cli import main
+
+HEAVY = (
+    "torch",
+    "transformers",
+    "peft",
+    "wandb",
+    "pyarrow",
+    "matplotlib",
+    "hydra",
+    "omegaconf",
+    "numpy",
+    "deap",
+    "rich",
+)
+
+
+def forager(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command in a folder of its own and return what it printed."""
+    command = [sys.executable, "-m", "evo.cli", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["evolve", "--help"], ["--version"], []])
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    program = (
+        "import sys\n"
+        "from evo.cli import main\n"
+        f"try: main({arguments!r})\n"
+        "except SystemExit as end: assert not end.code\n"
+        f"print('LOADED', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines()[-1] == "LOADED []"
+
+
+def test_reading_a_configuration_loads_no_model(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from evo.cli import main\n"
+        "assert main(['config', 'experiment=tiny', 'seed=5']) == 0\n"
+        "print([name for name in ('torch', 'transformers', 'peft', 'vllm', 'wandb') if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines()[-1] == "[]"
+    assert "seed: 5" in answer.stdout
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    answer = forager("--help", folder=tmp_path)
+    assert answer.returncode == 0
+    assert all(name in answer.stdout for name in ("evolve", "config", "report", "pretrain"))
+
+
+MISTAKES = [
+    (["evlove"], ["command", "evolve", "'evlove'", "did you mean 'evolve'"]),
+    (["evolve", "--no-such-flag"], ["arguments", "--no-such-flag"]),
+    (["report"], ["arguments", "run"]),
+    (["evolve", "enviroment=forage"], ["enviroment", "expected", "did you mean 'environment'"]),
+    (["evolve", "environment=forag"], ["environment", "forage", "given forag", "did you mean 'forage'"]),
+    (["evolve", "populaton=8"], ["populaton", "given populaton=8", "did you mean 'population'"]),
+    (["evolve", "environment.sise=8"], ["environment.sise", "given sise=8", "did you mean 'size'"]),
+    (["evolve", "population=0"], ["population", "at least", "0"]),
+    (["evolve", "generations=many"], ["generations", "expected a whole number", "'many'"]),
+    (["evolve", "generations=0"], ["generations", "expected at least 1", "0"]),
+    (["evolve", "environment.size=tiny"], ["environment.size", "expected a whole number", "'tiny'"]),
+    (["evolve", "population=6", "elites=7"], ["elites", "at most", "population", "7"]),
+    (["evolve", "adapter.rank=0"], ["adapter.rank", "expected at least 1", "0"]),
+    (["evolve", "tracking.wandb.mode=ofline"], ["tracking.wandb.mode", "expected", "'offline'"]),
+    (["evolve", "tracking.wandv=1"], ["tracking.wandv", "expected a component", "1"]),
+    (["evolve", "experiment=tiny", "hydra.run.dir=/proc/self/x"], ["hydra.run.dir", "expected", "/proc/self/x"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), MISTAKES)
+def test_a_mistake_is_one_sentence_and_exit_code_2(
+    arguments: list[str],
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("forager: ")
+    assert len(told.splitlines()) == 1
+    assert all(word in told for word in words), told
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_process_ends_with_exit_code_2_and_no_traceback(tmp_path: Path) -> None:
+    answer = forager("evolve", "populaton=8", folder=tmp_path)
+    assert answer.returncode == 2
+    assert "did you mean 'population'" in answer.stderr
+    assert "Traceback" not in answer.stderr + answer.stdout
+
+
+def test_a_folder_that_holds_a_run_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "summary.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    assert main(["evolve", "experiment=tiny", "hydra.run.dir=."]) == 2
+    assert "hydra.run.dir: expected a new or empty folder" in capsys.readouterr().err

@@ -1,0 +1,82 @@
+"""The lineage file: the ALife standard's columns, who descends from whom, and nothing half-written."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from evo.genome import Genome
+from evo.lineage import COLUMNS, Birth, Lineage
+from tests.evo.samples import GRAMMAR, STEPS, genome
+
+
+def child(id_: int, parents: tuple[int, ...], operator: str) -> Genome:
+    base = genome(id_)
+    return Genome(
+        id=id_, genes=base.genes, adapter=base.adapter, step_sizes=STEPS, parents=parents, operator=operator, born=1
+    )
+
+
+def two_generations() -> Lineage:
+    lineage = Lineage()
+    lineage.observe(0, [genome(0), genome(1), genome(2)], GRAMMAR)
+    offspring = [child(3, (1,), "finetune"), child(4, (2, 1), "crossover+mutation")]
+    lineage.observe(1, [genome(1), *offspring], GRAMMAR)
+    return lineage
+
+
+def test_file_by_hand(tmp_path: Path) -> None:
+    two_generations().write(tmp_path / "phylogeny.csv")
+    with (tmp_path / "phylogeny.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    assert [[row[name] for name in COLUMNS[:5]] for row in rows] == [
+        ["0", "[none]", "0", "1", "founder"],
+        ["1", "[none]", "0", "inf", "founder"],
+        ["2", "[none]", "0", "1", "founder"],
+        ["3", "[1]", "1", "inf", "finetune"],
+        ["4", "[2,1]", "1", "inf", "crossover+mutation"],
+    ]
+    for i, row in enumerate(rows):
+        assert GRAMMAR.parse(row["strategy"]) == genome(i).genes
+        assert row["adapter"] == genome(i).adapter.digest()
+    assert [path.name for path in tmp_path.iterdir()] == ["phylogeny.csv"]
+
+
+def test_every_ancestor_is_there_and_older(tmp_path: Path) -> None:
+    two_generations().write(tmp_path / "phylogeny.csv")
+    with (tmp_path / "phylogeny.csv").open(newline="") as file:
+        origin: dict[int, int] = {}
+        for row in csv.DictReader(file):
+            ancestors = [] if row["ancestor_list"] == "[none]" else json.loads(row["ancestor_list"])
+            assert all(origin[ancestor] < int(row["origin_time"]) for ancestor in ancestors)
+            origin[int(row["id"])] = int(row["origin_time"])
+            assert float(row["destruction_time"]) >= int(row["origin_time"])
+
+
+def test_the_living_are_the_last_population() -> None:
+    lineage = two_generations()
+    assert (lineage.living(), len(lineage)) == ([1, 3, 4], 5)
+
+
+def test_state_is_complete(tmp_path: Path) -> None:
+    first, second = two_generations(), Lineage()
+    second.restore(json.loads(json.dumps(first.state())))
+    for lineage, name in ((first, "one"), (second, "two")):
+        lineage.observe(2, [genome(1)], GRAMMAR)
+        lineage.write(tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def birth(id_: int, parents: tuple[int, ...] = ()) -> Birth:
+    return Birth(id=id_, parents=parents, time=0, operator="founder", strategy="rest.", adapter="00")
+
+
+def test_births_that_make_no_tree_are_refused() -> None:
+    lineage = Lineage()
+    lineage.record([birth(0)])
+    with pytest.raises(ValueError, match="an id that is taken for genome 0"):
+        lineage.record([birth(0)])
+    with pytest.raises(ValueError, match=r"unknown parents \[7\] for genome 1"):
+        lineage.record([birth(1, (0, 7))])
