@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitness.environments.base import EnvironmentConfig, Ints, random_actions
+from fitness.errors import ConfigError
 from fitness.records import Episodes
 from fitness.rollout import live_scripted
 
@@ -46,7 +47,15 @@ class Yardstick:
     random: float
     """Mean lifespan of random actions."""
     expert: float
-    """Mean lifespan of the scripted expert."""
+    """Mean lifespan of the scripted expert; above `random`."""
+
+    def __post_init__(self) -> None:
+        """Refuse a yardstick without length."""
+        if not self.expert > self.random:
+            raise ConfigError(
+                f"environment: expected an expert that outlives random actions, got mean lifespans of {self.expert} "
+                f"and {self.random} (a longer horizon helps)"
+            )
 
     def score(self, lifespan: float) -> float:
         """Return the score of a mean lifespan."""

@@ -108,7 +108,10 @@ class TextVectorEnv(gymnasium.vector.VectorEnv[tuple[str, ...], Ints, Any], ABC)
             else np.asarray(options.get("reset_mask", True)) | np.zeros(self.num_envs, bool)
         )
         rows = np.flatnonzero(mask)
-        self.begin(self._seeds(seed)[rows], rows)
+        seeds = self._seeds(seed)
+        if isinstance(seed, int | np.integer):
+            super().reset(seed=int(seed))  # So that later resets without a seed are repeatable, as Gymnasium promises.
+        self.begin(seeds[rows], rows)
         return tuple(self.observe()), {}
 
     def step(self, actions: Ints) -> tuple[tuple[str, ...], NDArray[np.float64], Bools, Bools, dict[str, Any]]:
@@ -126,9 +129,9 @@ class TextVectorEnv(gymnasium.vector.VectorEnv[tuple[str, ...], Ints, Any], ABC)
         """Return one seed per episode."""
         if seed is None:
             return self.np_random.integers(0, 2**31, self.num_envs)
-        if isinstance(seed, int | np.integer):
-            return np.arange(seed, seed + self.num_envs, dtype=np.int64)
         seeds = np.asarray(seed, np.int64)
+        if seeds.ndim == 0:
+            seeds = seeds + np.arange(self.num_envs)
         if seeds.shape != (self.num_envs,) or (seeds < 0).any():
             raise ValueError(f"seed: expected {self.num_envs} integers of at least 0, got {seed!r}")
         return seeds

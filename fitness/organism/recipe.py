@@ -36,7 +36,7 @@ class PretrainConfig:
     """The recipe; the defaults made the weights that ship."""
 
     seed: int = 0
-    steps: int = 1000
+    steps: int = 600
     strategies: int = 64
     """Strategies per step."""
     per_strategy: int = 8

@@ -25,7 +25,7 @@ class ForageConfig(EnvironmentConfig):
     view: int = 4
     """How far an agent sees, in steps (Manhattan distance)."""
     scarcity: float = 1.0
-    """Multiplies the time that a bush needs to bear again; above 0."""
+    """Multiplies the time that a bush needs to bear again; above 0 and at most 1000."""
 
     def __post_init__(self) -> None:
         """Check every field, and that everything has a cell of its own."""
@@ -34,8 +34,11 @@ class ForageConfig(EnvironmentConfig):
             given = getattr(self, name)
             if isinstance(given, bool) or not isinstance(given, int) or given < least:
                 raise ConfigError(f"environment.{name}: expected an integer of at least {least}, got {given!r}")
-        if not self.scarcity > 0:
-            raise ConfigError(f"environment.scarcity: expected a number above 0, got {self.scarcity!r}")
+        number = isinstance(self.scarcity, int | float) and not isinstance(self.scarcity, bool)
+        if not number or not 0 < self.scarcity <= 1000:
+            raise ConfigError(
+                f"environment.scarcity: expected a number above 0 and at most 1000, got {self.scarcity!r}"
+            )
         if self.size > 100 or self.bushes + self.ponds + self.dens + self.wolves + 1 > self.size**2:
             raise ConfigError(
                 f"environment.size: expected at most 100 and a cell for each of "
