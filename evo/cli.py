@@ -96,7 +96,7 @@ def _add_pretraining(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="where the model is to be written")
     parser.add_argument("--seed", type=int, default=0, help="seed of the lives and of the weights (default 0)")
     parser.add_argument(
-        "--steps", type=int, default=1000, help="training steps (default 1000, those of the shipped model)"
+        "--steps", type=int, default=600, help="training steps (default 600, those of the shipped model)"
     )
 
 

@@ -5,7 +5,8 @@ Owns the choice and the tokens. Does not own what a decision is worth (`finetune
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import chain
 
 import numpy as np
 import torch
@@ -33,6 +34,8 @@ class Batch:
     """float32 [P, n] log-probability of that action when it was taken, by whoever took it."""
     advantage: Tensor
     """float32 [P, n] worth of the decision, in standard deviations."""
+    weight: Tensor
+    """float32 [P, n] how much the decision counts, for methods that know it beforehand; 1 for all others."""
 
     def __len__(self) -> int:
         """Return n, the decisions of each agent."""
@@ -43,8 +46,12 @@ class Batch:
         width = int(self.lengths[:, columns].max())
         return Batch(
             self.ids[:, columns, :width], self.lengths[:, columns], self.taken[:, columns],
-            self.behaviour[:, columns], self.advantage[:, columns],
+            self.behaviour[:, columns], self.advantage[:, columns], self.weight[:, columns],
         )  # fmt: skip
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on `device`."""
+        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
 def informative(advantage: NDArray[np.float64], share: float) -> NDArray[np.int64]:
@@ -77,15 +84,20 @@ def choose(
 def make_batch(
     transitions: Transitions, advantage: NDArray[np.float64], chosen: NDArray[np.int64], prompts: Prompts
 ) -> Batch:
-    """Turn the chosen decisions [P, n] into tensors."""
+    """Turn the chosen decisions [P, n] into tensors.
+
+    Advantages are divided by their standard deviation over all m decisions and not centred: none changes its sign.
+    """
     spread = max(float(advantage.std()), 1e-6)
-    distinct, where = np.unique(transitions.observation[chosen].ravel().astype(str), return_inverse=True)
-    rows = prompts.rows(list(distinct))
-    ids, lengths = pad_rows([[rows[k] for k in row] for row in where.reshape(chosen.shape)])
+    observed = transitions.observation[chosen].tolist()
+    distinct = list(dict.fromkeys(chain.from_iterable(observed)))
+    rows = dict(zip(distinct, prompts.rows(distinct), strict=True))
+    ids, lengths = pad_rows([[rows[text] for text in texts] for texts in observed])
     return Batch(
         ids,
         lengths,
         torch.from_numpy(transitions.action[chosen].astype(np.int64)),
         torch.from_numpy(transitions.log_probability[chosen]),
         torch.from_numpy((advantage[chosen] / spread).astype(np.float32)),
+        torch.ones(chosen.shape),
     )

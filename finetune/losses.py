@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fitness.errors import ConfigError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
@@ -19,14 +21,19 @@ class Clip:
     """
 
     below: float = 0.2
+    """The probability may fall to 1 - below of what it was; in (0, 1)."""
     above: float = 0.28
+    """The probability may rise to 1 + above of what it was; above 0."""
     importance: float = 2.0
     """Cap of the weight that corrects for who took the decision; above 0."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if not (0 < self.below < 1 and self.above > 0 and self.importance > 0):
-            raise ValueError(f"clip: expected 0 < below < 1, above > 0 and importance > 0, got {self}")
+        if not 0 < self.below < 1:
+            raise ConfigError(f"below: expected a number between 0 and 1, got {self.below}")
+        for name in ("above", "importance"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name}: expected a number above 0, got {getattr(self, name)}")
 
 
 def importance_weights(start: Tensor, behaviour: Tensor, cap: float) -> Tensor:
@@ -62,10 +69,11 @@ def clipped_policy_gradient(now: Tensor, start: Tensor, advantage: Tensor, weigh
 def exponential_weights(advantage: Tensor, beta: float, cap: float) -> Tensor:
     """Return min(exp(A / beta), cap) normalised to mean 1 per agent [P, n].
 
-    Advantage-weighted regression: Peng et al. 2019, https://arxiv.org/abs/1910.00177.
+    Advantage-weighted regression: Peng et al. 2019, https://arxiv.org/abs/1910.00177. The mean is over all n, so this
+    belongs before a batch is cut into pieces.
     """
     weight = torch.exp(advantage / beta).clamp(max=cap)
-    return weight / weight.mean(dim=1, keepdim=True)
+    return weight / weight.mean(dim=1, keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny)
 
 
 def weighted_likelihood(now: Tensor, weight: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class PopulationAdamW:
         self.betas, self.clip_norm, self.weight_decay = betas, clip_norm, weight_decay
         self.first = [torch.zeros_like(f) for f in self.factors]
         self.second = [torch.zeros_like(f) for f in self.factors]
-        self.steps = torch.zeros(len(learning_rate))
+        self.steps = torch.zeros_like(learning_rate, dtype=torch.float64)
 
     @torch.no_grad()
     def step(self, active: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ class PopulationAdamW:
         norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
         active = active & torch.isfinite(norm)
         scale = (self.clip_norm / norm.clamp(min=1e-12)).clamp(max=1.0)
-        self.steps += active.float()
+        self.steps += active
         for index, (factor, gradient) in enumerate(zip(self.factors, gradients, strict=True)):
             self._update(index, factor, gradient * _over(scale, gradient), active)
             factor.grad = None
@@ -63,8 +63,9 @@ class PopulationAdamW:
         ):
             moments[index] = torch.where(mask, beta * moments[index] + (1 - beta) * news, moments[index])
         count = self.steps.clamp(min=1)
-        first = self.first[index] / _over(1 - self.betas[0] ** count, factor)
-        second = self.second[index] / _over(1 - self.betas[1] ** count, factor)
+        # In float32, 1 - 0.999 has but five digits.
+        unbias = [_over((1 - beta**count).to(factor), factor) for beta in self.betas]
+        first, second = self.first[index] / unbias[0], self.second[index] / unbias[1]
         rate = _over(self.learning_rate, factor)
         moved = factor * (1 - rate * self.weight_decay) - rate * first / (second.sqrt() + 1e-8)
         factor.copy_(torch.where(mask, moved, factor))

@@ -20,6 +20,7 @@ from finetune.optimizer import PopulationAdamW
 from finetune.trainer_config import TrainerConfig
 from fitness.adapter import Adapter, AdapterStack
 from fitness.agent import Agent
+from fitness.forwards.base import Prefix
 from fitness.model import PopulationModel, Prompts
 from fitness.records import Transitions
 
@@ -84,40 +85,47 @@ class _Session:
         self, config: TrainerConfig, model: PopulationModel, prompts: Prompts, agents: Sequence[Agent], lesson: Lesson
     ) -> None:
         self.config, self.model, self.prompts, self.lesson = config, model, prompts, lesson
+        self.batch = lesson.batch.to(model.device)
         self.prefixes = prompts.prefixes([agent.strategy for agent in agents])
         self.temperature = torch.tensor([agent.temperature for agent in agents])
-        self.stack = _trainable(AdapterStack.of([agent.adapter for agent in agents]))
+        self.stack = _trainable(AdapterStack.of([agent.adapter for agent in agents]), model.device)
         self.factors = [*self.stack.a.values(), *self.stack.b.values()]
         self.flops = self.seconds = 0.0
 
     def run(self, rng: np.random.Generator) -> Training:
         """Train and judge."""
-        count = len(self.prefixes)
+        blank = torch.zeros(len(self.prefixes), device=self.model.device)
         optimizer = PopulationAdamW(
             self.factors,
-            torch.full((count,), self.config.learning_rate),
+            torch.full_like(blank, self.config.learning_rate),
             clip_norm=self.config.clip_norm,
             weight_decay=self.config.weight_decay,
         )
-        start, sound = self._score_all(), torch.ones(count, dtype=torch.bool)
-        losses = torch.zeros(count)
+        start, losses, sound = self._score_all(), blank, torch.ones_like(blank, dtype=torch.bool)
         for _ in range(self.config.passes):
-            losses = torch.zeros(count)
-            for columns in _split(torch.from_numpy(rng.permutation(len(self.lesson.batch))), self.config.batch):
-                losses += self._backward(columns, start) * len(columns) / len(self.lesson.batch)
+            losses = torch.zeros_like(blank)
+            for columns in _split(torch.from_numpy(rng.permutation(len(self.batch))), self.config.batch):
+                losses += self._backward(columns, start) * len(columns) / len(self.batch)
                 sound &= torch.isfinite(optimizer.step(sound))
         return self._judge(start, losses, sound)
 
     def _backward(self, columns: Tensor, start: Tensor) -> Tensor:
-        """Add the gradients of one optimisation step; return each agent's mean loss [P]."""
-        total = torch.zeros(len(start))
+        """Add the gradients of one optimisation step; return each agent's mean loss [P].
+
+        Strategies are read once, forward and backward, however many pieces the rows are cut into.
+        """
+        begun = time.perf_counter()
+        prefix = self._read(training=True)
+        shared = _cut_off(prefix)
+        total = torch.zeros(len(start), device=start.device)
         for piece in _split(columns, self._columns_at_once()):
-            part = self.lesson.batch.part(piece)
-            begun = time.perf_counter()
-            losses = self.lesson.loss(self._score(part, training=True), start[:, piece], part).sum(dim=1) / len(columns)
+            part = self.batch.part(piece)
+            now = self._score(shared, part, training=True)
+            losses = self.lesson.loss(now, start[:, piece], part).sum(dim=1) / len(columns)
             losses.sum().backward()
-            self.seconds += time.perf_counter() - begun
             total += losses.detach()
+        _send_back(shared, prefix)
+        self.seconds += time.perf_counter() - begun
         return total
 
     def _columns_at_once(self) -> int:
@@ -128,16 +136,20 @@ class _Session:
     def _score_all(self) -> Tensor:
         """Return log-probabilities [P, n, A] of the whole batch as the adapters are now."""
         begun = time.perf_counter()
-        everything = torch.arange(len(self.lesson.batch))
-        pieces = [self._score(self.lesson.batch.part(c)) for c in _split(everything, self._columns_at_once())]
+        prefix, everything = self._read(), torch.arange(len(self.batch))
+        pieces = [self._score(prefix, self.batch.part(c)) for c in _split(everything, self._columns_at_once())]
         self.seconds += time.perf_counter() - begun
         return torch.cat(pieces, dim=1)
 
-    def _score(self, part: Batch, *, training: bool = False) -> Tensor:
-        """Return log-probabilities [P, b, A], counting what they cost."""
+    def _read(self, *, training: bool = False) -> Prefix:
+        """Read all strategies with the adapters as they are now, counting what it costs."""
         prefix = self.model.read(self.stack, self.prefixes)
-        spent = self.model.forward.read_flops(prefix)
-        spent += self.model.forward.flops(prefix, part.ids.numel(), part.lengths.numel())
+        self.flops += self.model.forward.read_flops(prefix) * (2 if training else 1)
+        return prefix
+
+    def _score(self, prefix: Prefix, part: Batch, *, training: bool = False) -> Tensor:
+        """Return log-probabilities [P, b, A], counting what they cost."""
+        spent = self.model.forward.flops(prefix, part.ids.numel(), part.lengths.numel())
         self.flops += spent * (2 if training else 1)
         return self.model.action_log_probs(prefix, part.ids, part.lengths, self.prompts.actions, self.temperature)
 
@@ -146,7 +158,7 @@ class _Session:
         end = self._score_all()
         drift, doubt = kl_divergence(start, end).mean(dim=1), entropy(end).mean(dim=1)
         tuned = []
-        for i, adapter in enumerate(self.stack):
+        for i, adapter in enumerate(_on_cpu(self.stack)):
             whole = bool(sound[i]) and adapter.is_finite() and bool(torch.isfinite(losses[i]))
             reason = self._objection(whole, float(drift[i]), float(doubt[i]))
             figures = (float(losses[i]), float(drift[i]), float(doubt[i]), float(self.lesson.effective_share[i]))
@@ -155,7 +167,7 @@ class _Session:
 
     def _objection(self, whole: bool, drift: float, doubt: float) -> str:
         """Return why an adapter is refused, or an empty string."""
-        if not whole or not np.isfinite(drift):
+        if not (whole and np.isfinite(drift) and np.isfinite(doubt)):
             return "not finite"
         if drift > self.config.largest_drift:
             return f"drift: KL {drift:.3f} from the parent, at most {self.config.largest_drift} allowed"
@@ -164,10 +176,44 @@ class _Session:
         return ""
 
 
-def _trainable(stack: AdapterStack) -> AdapterStack:
-    """Return a copy of the stack whose factors require gradients."""
-    a, b = ({name: factor.clone().requires_grad_() for name, factor in part.items()} for part in (stack.a, stack.b))
+def _trainable(stack: AdapterStack, device: torch.device) -> AdapterStack:
+    """Return a copy of the stack on `device` whose factors require gradients."""
+    a, b = (
+        {name: factor.to(device, copy=True).requires_grad_() for name, factor in part.items()}
+        for part in (stack.a, stack.b)
+    )
     return AdapterStack(stack.spec, a, b)
+
+
+def _on_cpu(stack: AdapterStack) -> AdapterStack:
+    """Return the stack where agents keep their adapters, without gradients."""
+    a, b = ({name: factor.detach().cpu() for name, factor in part.items()} for part in (stack.a, stack.b))
+    return AdapterStack(stack.spec, a, b)
+
+
+def _cut_off(prefix: Prefix) -> Prefix:
+    """Return the same numbers without their history: gradients gather here until `_send_back`."""
+
+    def leaf(tensor: Tensor) -> Tensor:
+        return tensor.detach().requires_grad_(tensor.requires_grad)
+
+    adapters = {name: leaf(tensor) for name, tensor in prefix.adapters.items()}
+    return Prefix(adapters, tuple(map(leaf, prefix.keys)), tuple(map(leaf, prefix.values)), prefix.lengths)
+
+
+def _send_back(shared: Prefix, prefix: Prefix) -> None:
+    """Go backward through the reading of `prefix` with the gradients that gathered in `shared`."""
+    pairs = [
+        (tensor, leaf.grad)
+        for tensor, leaf in zip(_tensors(prefix), _tensors(shared), strict=True)
+        if leaf.grad is not None
+    ]
+    torch.autograd.backward([tensor for tensor, _ in pairs], [gradient for _, gradient in pairs])
+
+
+def _tensors(prefix: Prefix) -> list[Tensor]:
+    """List all that a reading leaves."""
+    return [*prefix.adapters.values(), *prefix.keys, *prefix.values]
 
 
 def _split(columns: Tensor, size: int) -> Iterator[Tensor]:

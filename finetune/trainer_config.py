@@ -1,5 +1,6 @@
 """The knobs of optimisation, shared by all methods. Imports nothing heavy."""
 
+import math
 from dataclasses import dataclass
 
 from fitness.errors import ConfigError
@@ -20,6 +21,7 @@ class TrainerConfig:
     clip_norm: float = 1.0
     """Largest norm of one agent's gradient."""
     weight_decay: float = 0.0
+    """AdamW's, decoupled; pulls the factors towards 0."""
     largest_drift: float = 1.0
     """An adapter whose mean KL divergence from its parent exceeds this many nats is refused."""
     least_entropy: float = 0.02
@@ -28,11 +30,14 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         """Check every field."""
         for name in ("passes", "batch", "rows_at_once"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"trainer.{name}: expected an integer of at least 1, got {getattr(self, name)}")
-        for name in ("learning_rate", "clip_norm", "largest_drift"):
+            given = getattr(self, name)
+            if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+                raise ConfigError(f"{name}: expected an integer of at least 1, got {given!r}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ConfigError(f"learning_rate: expected a finite number above 0, got {self.learning_rate}")
+        for name in ("clip_norm", "largest_drift"):
             if not getattr(self, name) > 0:
-                raise ConfigError(f"trainer.{name}: expected a number above 0, got {getattr(self, name)}")
+                raise ConfigError(f"{name}: expected a number above 0, got {getattr(self, name)}")
         for name in ("weight_decay", "least_entropy"):
             if not getattr(self, name) >= 0:
-                raise ConfigError(f"trainer.{name}: expected a number of at least 0, got {getattr(self, name)}")
+                raise ConfigError(f"{name}: expected a number of at least 0, got {getattr(self, name)}")

@@ -6,11 +6,12 @@ regression, and temporal-difference advantages. Pure numpy; does not own which d
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fitness.errors import ConfigError
 from fitness.records import Transitions
 
 Floats = NDArray[np.float64]
@@ -31,9 +32,9 @@ class Horizon:
     def __post_init__(self) -> None:
         """Check the ranges."""
         if not 0 < self.discount < 1:
-            raise ValueError(f"horizon.discount: expected a number between 0 and 1, got {self.discount}")
+            raise ConfigError(f"discount: expected a number between 0 and 1, got {self.discount}")
         if not 0 <= self.trace <= 1:
-            raise ValueError(f"horizon.trace: expected a number from 0 to 1, got {self.trace}")
+            raise ConfigError(f"trace: expected a number from 0 to 1, got {self.trace}")
 
 
 @dataclass(frozen=True)
@@ -108,22 +109,26 @@ def situation_features(transitions: Transitions, most_words: int = 300) -> Float
 
 def _said(observations: NDArray[np.object_], most: int) -> Floats:
     """Return [m, w] whether each of the commonest words and pairs of neighbouring words stands in each text."""
-    index: dict[str, int] = {}
-    rows: list[int] = []
-    terms: list[int] = []
-    for row, text in enumerate(observations):
-        words = text.split()
-        said = {*words, *map(" ".join, pairwise(words))}
-        rows.extend([row] * len(said))
-        terms.extend(index.setdefault(term, len(index)) for term in sorted(said))
-    counts = np.bincount(terms, minlength=len(index))
+    places = {text: i for i, text in enumerate(dict.fromkeys(observations))}
+    where = np.array([places[text] for text in observations])
+    index: dict[str | tuple[str, str], int] = {}
+    said = [[index.setdefault(term, len(index)) for term in _terms(text)] for text in places]
+    rows = np.repeat(np.arange(len(said)), [len(terms) for terms in said])
+    columns = np.fromiter(chain.from_iterable(said), np.int64, len(rows))
+    counts = np.bincount(columns, weights=np.bincount(where)[rows], minlength=len(index))
     kept = np.sort(np.argsort(-counts, kind="stable")[:most])
-    column = np.full(len(index), -1)
-    column[kept] = np.arange(len(kept))
-    where = column[terms]
-    table = np.zeros((len(observations), len(kept)))
-    table[np.array(rows)[where >= 0], where[where >= 0]] = 1.0
-    return table
+    renumbered = np.full(len(index), -1)
+    renumbered[kept] = np.arange(len(kept))
+    columns = renumbered[columns]
+    table = np.zeros((len(said), len(kept)))
+    table[rows[columns >= 0], columns[columns >= 0]] = 1.0
+    return np.asarray(table[where])
+
+
+def _terms(text: str) -> dict[str | tuple[str, str], None]:
+    """Return the words and pairs of neighbouring words of a text, each once, as keys in order."""
+    words = text.split()
+    return dict.fromkeys(chain(words, pairwise(words)))
 
 
 def _ridge_fit(features: Floats, target: Floats, ridge: float) -> Floats:

@@ -5,7 +5,7 @@ informative decisions are trained on, since most decisions of a life change noth
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from torch import Tensor
@@ -23,7 +23,7 @@ from finetune.methods.base import Lesson, Method
 from finetune.trainer_config import TrainerConfig
 from finetune.values import Horizon, appraise
 from fitness.agent import Agent
-from fitness.errors import ConfigError
+from fitness.errors import ConfigError, nearest
 from fitness.model import Prompts
 from fitness.records import Transitions
 
@@ -51,13 +51,15 @@ class AdvantageWeighted(Method):
     def __post_init__(self) -> None:
         """Check every field."""
         if self.weighting not in _WEIGHTINGS:
-            raise ConfigError(f"weighting: expected one of {', '.join(_WEIGHTINGS)}, got {self.weighting!r}")
+            hint = nearest(str(self.weighting), _WEIGHTINGS)
+            raise ConfigError(f"weighting: expected one of {', '.join(_WEIGHTINGS)}, got {self.weighting!r}{hint}")
         if not 0 < self.share <= 1:
             raise ConfigError(f"share: expected a number above 0 and at most 1, got {self.share}")
-        if self.decisions < 1:
-            raise ConfigError(f"decisions: expected an integer of at least 1, got {self.decisions}")
-        if not (self.beta > 0 and self.cap > 0):
-            raise ConfigError(f"beta: expected beta and cap above 0, got {self.beta} and {self.cap}")
+        if isinstance(self.decisions, bool) or not isinstance(self.decisions, int) or self.decisions < 1:
+            raise ConfigError(f"decisions: expected an integer of at least 1, got {self.decisions!r}")
+        for name in ("beta", "cap"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name}: expected a number above 0, got {getattr(self, name)}")
 
     def prepare(
         self, agents: Sequence[Agent], transitions: Transitions, prompts: Prompts, rng: np.random.Generator
@@ -69,7 +71,7 @@ class AdvantageWeighted(Method):
         batch = make_batch(transitions, appraisal.advantage, chosen, prompts)
         if self.weighting == "exponential":
             weight = exponential_weights(batch.advantage, self.beta, self.cap)
-            return Lesson(batch, self._imitate, effective_share(weight), appraisal.explained)
+            return Lesson(replace(batch, weight=weight), _imitate, effective_share(weight), appraisal.explained)
         return Lesson(batch, self._clipped, effective_share(batch.advantage.abs()), appraisal.explained)
 
     def _clipped(self, now: Tensor, start: Tensor, part: Batch) -> Tensor:
@@ -78,10 +80,10 @@ class AdvantageWeighted(Method):
         weight = importance_weights(before, part.behaviour, self.clip.importance)
         return clipped_policy_gradient(after, before, part.advantage, weight, self.clip)
 
-    def _imitate(self, now: Tensor, start: Tensor, part: Batch) -> Tensor:
-        """Return the weighted likelihood [P, b]."""
-        weight = exponential_weights(part.advantage, self.beta, self.cap)
-        return weighted_likelihood(_taken(now, part), weight)
+
+def _imitate(now: Tensor, start: Tensor, part: Batch) -> Tensor:
+    """Return the weighted likelihood [P, b]."""
+    return weighted_likelihood(_taken(now, part), part.weight)
 
 
 def _taken(log_probabilities: Tensor, part: Batch) -> Tensor:

@@ -44,7 +44,7 @@ GRAMMAR = Grammar(
 """Strategies that agents are told; 2,304 of them."""
 _WOLF, _EAT, _DRINK, _DEN, _FIRST, _SEARCH, _IDLE = range(7)
 _FLEE_WITHIN = np.array([-1, 1, 3])
-_EXPERT = (0, 2, 3, 2, 1, 0, 0)
+_EXPERT = (0, 3, 2, 2, 1, 0, 1)
 _COLD_LEVEL = 2
 
 

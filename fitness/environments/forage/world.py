@@ -49,14 +49,14 @@ class Pace:
     water: float = 0.025
     meal: float = 0.4
     drink: float = 0.6
-    poison: float = 0.45
+    poison: float = 0.34
     bite: float = 0.4
     healing: float = 0.008
     start: float = 0.6
     regrowth: int = 24
     """Steps until a bush bears again."""
     night_chill: float = 0.1
-    winter_chill: float = 0.145
+    winter_chill: float = 0.155
     late_den: float = 0.7
     """Share of the chill that gets into a den entered after dark."""
     sun: float = 0.08
