@@ -1,4 +1,4 @@
-"""The command line: `forager evolve | config | report | pretrain`.
+"""The command line: `forager evolve | config | report | compare | pretrain`.
 
 Owns the commands' names, their help, and how an error reaches a person: one sentence per problem on standard error
 and exit code 2, never a traceback for what the user can mend. Does not own what a command does: each imports its worker
@@ -77,6 +77,12 @@ def _report(arguments: argparse.Namespace) -> None:
     print(write_report(arguments.run))
 
 
+def _compare(arguments: argparse.Namespace) -> None:
+    from evo.report.compare import compare
+
+    print(compare(arguments.runs))
+
+
 def _pretrain(arguments: argparse.Namespace) -> None:
     from fitness.organism.recipe import PretrainConfig, pretrain
 
@@ -92,6 +98,10 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="a run's folder, for example outputs/first")
 
 
+def _add_runs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", type=Path, metavar="run", help="folders of finished runs")
+
+
 def _add_pretraining(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="where the model is to be written")
     parser.add_argument("--seed", type=int, default=0, help="seed of the lives and of the weights (default 0)")
@@ -104,6 +114,7 @@ COMMANDS: dict[str, Command] = {
     "evolve": Command(run=_evolve, summary="breed a population", add_arguments=_add_overrides),
     "config": Command(run=_config, summary="print what evolve would run with", add_arguments=_add_overrides),
     "report": Command(run=_report, summary="write a run's page again", add_arguments=_add_run),
+    "compare": Command(run=_compare, summary="print finished runs side by side", add_arguments=_add_runs),
     "pretrain": Command(run=_pretrain, summary="train the organism from nothing", add_arguments=_add_pretraining),
 }
 

@@ -22,6 +22,9 @@ STRAY = 0.15
 FREE_LEVELS = 0.25
 """Share of lessons whose vitals are drawn freely, so that rare needs are practised too."""
 
+HIDDEN = 0.15
+"""Share of lessons in which each kind of thing is out of view, so that sparse worlds are practised too."""
+
 
 @dataclass(frozen=True)
 class Lessons:
@@ -48,7 +51,7 @@ class Wanderers:
 
     def __init__(self, rng: np.random.Generator, seeds: int, count: int = 2048) -> None:
         """Begin `count` lives on world seeds from `seeds` upwards."""
-        self._rng, self._next_seed, self._count = rng, seeds, count
+        self._rng, self._next_seed, self.count = rng, seeds, count
         self._env = ForageVectorEnv(num_envs=count, config=ForageConfig())
         self._traits = random_traits(rng, count)
         self._begin(np.arange(count))
@@ -65,8 +68,8 @@ class Wanderers:
         """Let all live one step and return what they saw before it."""
         seen = self._env.percept()
         actions = obey(self._traits, seen)
-        strays = self._rng.random(self._count) < STRAY
-        actions = np.where(strays, random_actions(self._env, self._rng.random(self._count)), actions)
+        strays = self._rng.random(self.count) < STRAY
+        actions = np.where(strays, random_actions(self._env, self._rng.random(self.count)), actions)
         self._env.advance(actions)
         self._begin(np.flatnonzero(self._env.over))
         return seen
@@ -75,7 +78,7 @@ class Wanderers:
 def teach(source: Wanderers, rng: np.random.Generator, strategies: int, per_strategy: int) -> Lessons:
     """Draw lessons: `strategies` random strategies, each with `per_strategy` situations from the wanderers' lives."""
     traits = random_traits(rng, strategies)
-    percept = take(source.live(), rng.integers(source._count, size=strategies * per_strategy))
+    percept = take(source.live(), rng.integers(source.count, size=strategies * per_strategy))
     percept = disguise(percept, rng)
     asked = obey(Traits(np.repeat(traits.clauses, per_strategy, axis=0)), percept)
     lines = render(percept, ForageConfig().view)
@@ -102,4 +105,19 @@ def disguise(percept: Percept, rng: np.random.Generator) -> Percept:
     time = np.where(percept.time == NIGHT, NIGHT, np.where(rng.random(n) < 0.5, DAY, DUSK))
     free = rng.random(n) < FREE_LEVELS
     levels = np.where(free[:, None], rng.integers(len(LEVELS), size=percept.levels.shape), percept.levels)
+    colour, berry = _hide_berries(colour, percept.berry, rng)
+    pond, den, wolf = (_hide(sight, rng) for sight in (percept.pond, percept.den, percept.wolf))
+    percept = replace(percept, berry=berry, pond=pond, den=den, wolf=wolf)
     return replace(percept, season=rng.integers(len(SEASONS), size=n), time=time, levels=levels, berry_colour=colour)
+
+
+def _hide(sight: Sight, rng: np.random.Generator) -> Sight:
+    """Put a thing out of view in some lessons."""
+    return replace(sight, distance=np.where(rng.random(len(sight.distance)) < HIDDEN, -1, sight.distance))
+
+
+def _hide_berries(colour: NDArray[np.int64], berry: Sight, rng: np.random.Generator) -> tuple[NDArray[np.int64], Sight]:
+    """Put the farther berries out of view in some lessons, all of them in fewer."""
+    seen = np.where(rng.random(len(colour)) < HIDDEN, rng.integers(3, size=len(colour)), 3)
+    hidden = np.arange(colour.shape[1]) >= seen[:, None]
+    return np.where(hidden, -1, colour), replace(berry, distance=np.where(hidden, -1, berry.distance))

@@ -30,6 +30,12 @@ from fitness.organism.vocabulary import train_tokenizer
 FIRST_SEED = 1_000_000_000
 """World seeds of pre-training start here; runs and tests use seeds far below."""
 
+WORD_SPREAD = 0.08
+"""Standard deviation of new word vectors, four times the usual.
+
+Words that no lesson tells apart, such as colours, keep the distance that they are born with.
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
@@ -47,7 +53,7 @@ class PretrainConfig:
     """Peak, reached after `warmup` steps and then brought to zero by a cosine."""
     warmup: int = 100
     weight_decay: float = 0.05
-    doubt: float = 0.06
+    doubt: float = 0.1
     """Chance that the target spreads over all actions."""
     bfloat16: bool = True
     """Autocast of matrix products; several times faster where the processor knows the format."""
@@ -148,6 +154,7 @@ def pretrain(config: PretrainConfig, folder: Path, report: Callable[[str], None]
     source = Wanderers(rng, FIRST_SEED)
     tokenizer = train_tokenizer(_corpus(teach(source, rng, 128, 16)))
     model = LlamaForCausalLM(architecture(tokenizer))
+    torch.nn.init.normal_(model.model.embed_tokens.weight, std=WORD_SPREAD)
     words = action_tokens(tokenizer)
     optimizer = torch.optim.AdamW(_decayed(model, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.98))
     begun = time.perf_counter()
@@ -184,10 +191,11 @@ def _corpus(lessons: Lessons) -> list[str]:
 
 
 def _decayed(model: LlamaForCausalLM, weight_decay: float) -> list[dict[str, Any]]:
-    """Return parameter groups: matrices decay, gains do not."""
-    matrices = [p for p in model.parameters() if p.dim() > 1]
-    gains = [p for p in model.parameters() if p.dim() <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": gains, "weight_decay": 0.0}]
+    """Return parameter groups: matrices decay, words and gains do not."""
+    words = model.model.embed_tokens.weight
+    matrices = [p for p in model.parameters() if p.dim() > 1 and p is not words]
+    others = [words, *(p for p in model.parameters() if p.dim() <= 1)]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def _schedule(step: int, config: PretrainConfig) -> float:

@@ -108,21 +108,10 @@ def test_features_are_standardised_and_constant_columns_dropped() -> None:
     np.testing.assert_allclose(features.std(axis=0), 1)
 
 
-def test_neighbouring_words_are_told_from_the_same_words_apart() -> None:
-    texts = ("red here blue", "blue red here", "here blue red", "red here blue")
-    features = situation_features(record([Life(1, 1, texts, (0,) * 4, ((0.0,),) * 4)]))
-    assert {tuple(column > 0) for column in features.T} == {
-        (True, True, False, True),  # "red here"
-        (True, False, True, True),  # "here blue"
-        (False, True, True, False),  # "blue red"
-    }
-
-
-def test_only_the_commonest_words_count() -> None:
-    texts = ("often", "often", "often rare", "none")
-    lived = record([Life(1, 1, texts, (0,) * 4, ((0.0,),) * 4)])
-    assert situation_features(lived, most_words=1).shape == (4, 1)
-    assert situation_features(lived).shape == (4, 4)  # often, rare, often rare, none
+def test_what_the_text_says_is_no_part_of_the_value() -> None:
+    vitals = ((0.9,), (0.4,), (0.7,))
+    said, unsaid = (record([Life(1, 1, texts, (0,) * 3, vitals)]) for texts in (("red here", "wolf", "den"), ("a",) * 3))
+    np.testing.assert_array_equal(situation_features(said), situation_features(unsaid))
 
 
 def test_where_nothing_differs_nothing_is_explained() -> None:

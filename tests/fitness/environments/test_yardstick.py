@@ -24,7 +24,7 @@ FOREST = ForageConfig()
 FRESH = np.arange(50_000, 51_024)
 ROUNDS = ((0, 6, 32), (1_000, 64, 4), (2_000, 256, 1))
 """(first seed, episodes, strategies kept) of the search."""
-TOPPED_UP = "ignore wolves. eat when fair. drink when good. den at night. water first. search north. then rest."
+TOPPED_UP = "ignore wolves. eat when good. drink when fair. den at night. water first. search north. then roam."
 
 
 def knowing(seen: Percept, *rules: str) -> Percept:
