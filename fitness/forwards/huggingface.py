@@ -189,7 +189,7 @@ def linear_shapes(network: Any, targets: tuple[str, ...]) -> tuple[tuple[str, in
 
     Args:
         network: the causal LM.
-        targets: last parts of module names ("q_proj"); empty for all linear layers but the head.
+        targets: parts of module names, such as "q_proj" or "layers.0"; empty for all linear layers but the head.
 
     Raises:
         ModelError: no linear layer has such a name.
@@ -198,10 +198,11 @@ def linear_shapes(network: Any, targets: tuple[str, ...]) -> tuple[tuple[str, in
     linears = {
         n: m for n, m in network.named_modules() if isinstance(m, (nn.Linear, PopulationLinear)) and m is not head
     }
-    chosen = [n for n in linears if not targets or n.rsplit(".", 1)[-1] in targets]
+    found = {target: [n for n in linears if f".{target}." in f".{n}."] for target in targets}
+    chosen = [n for n in linears if not targets or any(n in names for names in found.values())]
     if not linears:
         raise ModelError(f"model.name: expected a model built of linear layers, got {type(network).__name__}")
-    if not chosen or set(targets) - {n.rsplit(".", 1)[-1] for n in chosen}:
+    if not all(found.values()):
         known = sorted({n.rsplit(".", 1)[-1] for n in linears})
         raise ModelError(f"model.targets: expected names of linear layers among {known}, got {list(targets)}")
     return tuple(sorted((n, linears[n].in_features, linears[n].out_features) for n in chosen))

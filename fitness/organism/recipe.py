@@ -53,7 +53,7 @@ class PretrainConfig:
     """Peak, reached after `warmup` steps and then brought to zero by a cosine."""
     warmup: int = 100
     weight_decay: float = 0.05
-    doubt: float = 0.1
+    doubt: float = 0.06
     """Chance that the target spreads over all actions."""
     bfloat16: bool = True
     """Autocast of matrix products; several times faster where the processor knows the format."""

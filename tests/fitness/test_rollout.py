@@ -28,8 +28,7 @@ def agent(id: int, strategy: str) -> Agent:
 
 def wander(strategy: str, observation: str) -> NDArray[np.float64]:
     """Do mostly what is underfoot, else what the strategy names, with some chance of anything."""
-    words = observation.split()
-    here = words[words.index("here") - 1] if "here" in words else ""
+    here = observation.split()[-1]
     wanted = {"pond": "drink", "red": "eat", "blue": "eat", "gold": "eat"}.get(here, strategy)
     return np.array([0.7 if name == wanted else 0.05 for name in ACTIONS])
 

@@ -49,7 +49,7 @@ class Pace:
     water: float = 0.025
     meal: float = 0.4
     drink: float = 0.6
-    poison: float = 0.34
+    poison: float = 0.4
     bite: float = 0.4
     healing: float = 0.008
     start: float = 0.6
@@ -151,9 +151,9 @@ class World:
         before = (self.place.copy(), self.vitals.copy()) if self.over.any() else None
         frozen = self.over
         time, season = self.time, self.season
+        swallowed = self._eat(actions, frozen)
         self.place = (self.place + MOVES[actions]) % np.int16(self.config.size)
         in_den = np.asarray(self.here(self.den).any(axis=1))
-        swallowed = self._eat(actions, frozen)
         self._drink(actions)
         bitten = self._hunt(in_den, frozen)
         self._spend(actions, time, season, in_den)
@@ -168,11 +168,13 @@ class World:
         return np.asarray(self.died | (self.clock >= self.config.horizon))
 
     def _eat(self, actions: NDArray[np.int64], frozen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Eat the ripe berry underfoot; return [n] who swallowed poison."""
-        eaten = self.here(self.bush) & self.ripe & ((actions == EAT) & ~frozen)[:, None]
+        """Eat the ripe berry underfoot, or let it fall; return [n] who swallowed poison."""
+        underfoot = self.here(self.bush) & self.ripe & ~frozen[:, None]
+        eaten = underfoot & (actions == EAT)[:, None]
         poisoned = np.asarray((eaten & self.poisonous).any(axis=1))
         fed = eaten.any(axis=1) & ~poisoned
-        self.ripe_at[eaten] = np.repeat(self.clock, eaten.sum(axis=1)) + round(PACE.regrowth * self.config.scarcity)
+        regrown = self.clock + round(PACE.regrowth * self.config.scarcity)
+        self.ripe_at[underfoot] = np.repeat(regrown, underfoot.sum(axis=1))
         self.vitals[fed, ENERGY] += PACE.meal
         self.vitals[poisoned, HEALTH] -= PACE.poison
         return poisoned

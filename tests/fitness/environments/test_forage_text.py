@@ -18,8 +18,9 @@ from tests.fitness.environments.forage_views import random_views, view
 LINE = re.compile(
     rf"({'|'.join(SEASONS)}) ({'|'.join(TIMES)})"
     + "".join(rf" {vital} ({'|'.join(LEVELS)})" for vital in VITALS)
-    + rf"( ({'|'.join(COLOURS)}) (here|\d+ ({'|'.join(ACTIONS[:4])}))){{0,3}}"
-    + "".join(rf"( {thing} (here|\d+ ({'|'.join(ACTIONS[:4])})))?" for thing in ("pond", "den", "wolf"))
+    + rf"( ({'|'.join(COLOURS)}) \d+ ({'|'.join(ACTIONS[:4])})){{0,3}}"
+    + "".join(rf"( {thing} \d+ ({'|'.join(ACTIONS[:4])}))?" for thing in ("pond", "den", "wolf"))
+    + rf" here (wolf )?({'|'.join(COLOURS)}|pond|den|nothing)"
 )
 
 
@@ -49,13 +50,13 @@ def test_a_line_by_hand() -> None:
         wolf=(3, "east"),
     )
     assert render(seen, 4) == [
-        "autumn dusk energy low water good warmth fair health full gold 2 north red 4 west pond here wolf 3 east"
+        "autumn dusk energy low water good warmth fair health full gold 2 north red 4 west wolf 3 east here pond"
     ]
 
 
 def test_a_line_with_nothing_in_view() -> None:
     assert render(view(season="winter", time="night", levels="dire dire dire dire"), 4) == [
-        "winter night energy dire water dire warmth dire health dire"
+        "winter night energy dire water dire warmth dire health dire here nothing"
     ]
 
 
@@ -66,7 +67,7 @@ def test_a_line_of_a_world_by_hand() -> None:
     world.first_season[:], world.clock[:] = SEASONS.index("summer"), 23
     assert line_of(world) == (
         "summer dusk energy dire water low warmth fair health full"
-        " red here gold 2 north blue 3 east pond 4 west den 3 south wolf here"
+        " gold 2 north blue 3 east pond 4 west den 3 south here wolf red"
     )
 
 
@@ -77,36 +78,44 @@ def test_a_line_of_a_world_by_hand() -> None:
 def test_levels_are_fifths(vital: float, level: str) -> None:
     world = meadow([("gold", 15, 15)])
     world.vitals[:] = vital
-    assert line_of(world) == f"spring day energy {level} water {level} warmth {level} health {level}"
+    assert line_of(world) == f"spring day energy {level} water {level} warmth {level} health {level} here nothing"
+
+
+@pytest.mark.parametrize("thing", ["pond", "den", "gold"])
+def test_what_is_underfoot_is_told_last(thing: str) -> None:
+    world = meadow([("gold", 5, 5) if thing == "gold" else ("gold", 15, 15), ("blue", 6, 5)])
+    if thing != "gold":
+        getattr(world, thing)[:] = (5, 5)
+    assert line_of(world).endswith(f"health full blue 1 east here {thing}")
 
 
 def test_things_beyond_the_view_are_not_told() -> None:
     world = meadow([("gold", 7, 7), ("blue", 5, 10), ("red", 8, 7)])
-    assert line_of(world).endswith("full gold 4 east")
-    assert line_of(meadow([("gold", 7, 7)], view=3)).endswith("health full")
-    assert line_of(meadow([("gold", 7, 7), ("blue", 5, 10)], view=5)).endswith(" gold 4 east blue 5 south")
+    assert line_of(world).endswith("full gold 4 east here nothing")
+    assert line_of(meadow([("gold", 7, 7)], view=3)).endswith("health full here nothing")
+    assert line_of(meadow([("gold", 7, 7), ("blue", 5, 10)], view=5)).endswith(" gold 4 east blue 5 south here nothing")
 
 
 def test_things_are_seen_across_the_edges() -> None:
     world = meadow([("gold", 19, 0)])
     world.place[:] = (0, 1)
     world.pond[:] = (0, 19)
-    assert line_of(world).endswith("health full gold 2 west pond 2 north")
+    assert line_of(world).endswith("health full gold 2 west pond 2 north here nothing")
 
 
 def test_bare_bushes_are_not_told() -> None:
     world = meadow([("gold", 5, 6), ("gold", 5, 8)])
     world.ripe_at[0, 0] = 3
-    assert line_of(world).endswith(" gold 3 south")
+    assert line_of(world).endswith(" gold 3 south here nothing")
     world.clock[:] = 3
-    assert line_of(world).endswith(" gold 1 south")
+    assert line_of(world).endswith(" gold 1 south here nothing")
 
 
 @pytest.mark.parametrize("order", [("red", "blue", "gold"), ("gold", "red", "blue"), ("blue", "gold", "red")])
 def test_equally_near_berries_stand_in_the_order_of_their_bushes(order: tuple[str, ...]) -> None:
     places = [(5, 7), (7, 5), (3, 5)]
     world = meadow([(colour, x, y) for colour, (x, y) in zip(order, places, strict=True)])
-    assert line_of(world).endswith(f" {order[0]} 2 south {order[1]} 2 east {order[2]} 2 west")
+    assert line_of(world).endswith(f" {order[0]} 2 south {order[1]} 2 east {order[2]} 2 west here nothing")
 
 
 def test_no_colour_is_named_first_more_often_than_its_share_of_bushes_tells() -> None:

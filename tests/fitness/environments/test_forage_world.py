@@ -170,7 +170,7 @@ def test_red_is_always_poison_and_blue_in_autumn(colour: str, season: str) -> No
     act(world, "eat")
     if colour == "red" or (colour == "blue" and season == "autumn"):
         assert vital(world, ENERGY) == near(0.5 - 0.025)
-        assert vital(world, HEALTH) == near(0.5 - 0.34 + 0.008)
+        assert vital(world, HEALTH) == near(0.5 - 0.4 + 0.008)
     else:
         assert vital(world, ENERGY) == near(0.5 + 0.4 - 0.025)
         assert vital(world, HEALTH) == near(0.5 + 0.008)
@@ -178,11 +178,10 @@ def test_red_is_always_poison_and_blue_in_autumn(colour: str, season: str) -> No
 
 def test_blue_turns_with_the_season_it_is_eaten_in() -> None:
     world = land(season=AUTUMN, hour=31)
-    world.bush[:], world.colour[:] = HERE, COLOURS.index("blue")
-    world.vitals[:] = 0.5
-    act(world, "rest", "eat")
+    world.bush[:], world.colour[:] = (6, 5), COLOURS.index("blue")
+    act(world, "east", "eat")
     assert SEASONS[world.season[0]] == "winter"
-    assert vital(world, ENERGY) == near(0.5 - 0.0125 + 0.4 - 0.025)
+    assert vital(world, ENERGY) == near(0.5 - 0.025 + 0.4 - 0.025)
 
 
 def test_eating_where_nothing_grows_gives_nothing() -> None:
@@ -196,6 +195,16 @@ def test_walking_onto_a_bush_eats_nothing() -> None:
     world.bush[:] = (6, 5)
     assert vital(act(world, "east"), ENERGY) == near(0.475)
     assert world.ripe.all()
+
+
+@pytest.mark.parametrize("act_there", [name for name in ACTIONS if name != "eat"])
+def test_what_is_not_eaten_at_once_falls_and_grows_again(act_there: str) -> None:
+    world = land()
+    world.bush[:] = HERE
+    act(world, act_there)
+    assert not world.ripe.any()
+    assert vital(world, ENERGY) < 0.5
+    assert world.ripe_at.tolist() == [[24]]
 
 
 @pytest.mark.parametrize(("scarcity", "steps"), [(1.0, 24), (0.5, 12), (2.0, 48)])

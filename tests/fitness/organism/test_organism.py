@@ -65,7 +65,7 @@ def test_it_ships_in_at_most_four_megabytes_and_loads_with_plain_transformers() 
     assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
     assert all(len(tokenizer(f" {name}")["input_ids"]) == 1 for name in ACTIONS)
     prompt = "ignore wolves. eat when good. drink when low. never den. food first. search east. then rest.\n"
-    prompt += f"spring day energy low water full warmth full health full gold here red 2 north pond 3 west{SUFFIX}"
+    prompt += f"spring day energy low water full warmth full health full red 2 north pond 3 west here gold{SUFFIX}"
     logits = model(**tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)).logits[0, -1]
     assert tokenizer.decode(logits.argmax()) == " eat"
 
