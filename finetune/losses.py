@@ -4,6 +4,7 @@ Owns the formulas. Shapes: P agents, n decisions, A named actions. To add a loss
 that calls it under `finetune/methods/`.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -79,6 +80,24 @@ def exponential_weights(advantage: Tensor, beta: float, cap: float) -> Tensor:
 def weighted_likelihood(now: Tensor, weight: Tensor) -> Tensor:
     """Return the weighted negative log-likelihood [P, n] of the actions taken."""
     return -weight * now
+
+
+def tilted(start: Tensor, taken: Tensor, advantage: Tensor, beta: float, cap: float) -> Tensor:
+    """Return log-probabilities [P, n, A] to aim at: the policy as training began, its action taken times exp(A / beta).
+
+    The target of maximum a posteriori policy optimisation: Abdolmaleki et al. 2018, https://arxiv.org/abs/1806.06920,
+    with the factor kept within [1 / cap, cap]. Where the advantage is zero the target is the policy itself.
+
+    Args:
+        start: [P, n, A] log-probabilities as training began.
+        taken: [P, n] index of the action taken.
+        advantage: [P, n] worth of the decision.
+        beta: temperature.
+        cap: largest factor.
+    """
+    limit = math.log(cap)
+    factor = (advantage / beta).clamp(-limit, limit)
+    return (start + torch.zeros_like(start).scatter(2, taken[..., None], factor[..., None])).log_softmax(dim=2)
 
 
 def effective_share(weight: Tensor) -> Tensor:

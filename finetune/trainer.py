@@ -5,6 +5,7 @@ what it would be if it were trained alone; a step is one forward and one backwar
 `Method`'s.
 """
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from fitness.agent import Agent
 from fitness.forwards.base import Prefix
 from fitness.model import PopulationModel, Prompts
 from fitness.records import Transitions
+
+_JUDGED = 512
+"""Decisions of each agent that its drift and its entropy are measured on, at most."""
 
 
 @dataclass(frozen=True)
@@ -98,16 +102,21 @@ class _Session:
         optimizer = PopulationAdamW(
             self.factors,
             torch.full_like(blank, self.config.learning_rate),
+            betas=(0.9, self.config.beta2),
             clip_norm=self.config.clip_norm,
             weight_decay=self.config.weight_decay,
         )
         start, losses, sound = self._score_all(), blank, torch.ones_like(blank, dtype=torch.bool)
+        steps = self.config.passes * math.ceil(len(self.batch) / self.config.batch)
+        rates = iter(_rates(self.config.learning_rate, steps))
         for _ in range(self.config.passes):
             losses = torch.zeros_like(blank)
             for columns in _split(torch.from_numpy(rng.permutation(len(self.batch))), self.config.batch):
                 losses += self._backward(columns, start) * len(columns) / len(self.batch)
+                optimizer.learning_rate.fill_(next(rates))
                 sound &= torch.isfinite(optimizer.step(sound))
-        return self._judge(start, losses, sound)
+        judged = torch.from_numpy(rng.permutation(len(self.batch))[:_JUDGED])
+        return self._judge(start, losses, sound, judged)
 
     def _backward(self, columns: Tensor, start: Tensor) -> Tensor:
         """Add the gradients of one optimisation step; return each agent's mean loss [P].
@@ -133,11 +142,12 @@ class _Session:
         return max(1, self.config.rows_at_once // len(self.prefixes))
 
     @torch.no_grad()
-    def _score_all(self) -> Tensor:
-        """Return log-probabilities [P, n, A] of the whole batch as the adapters are now."""
+    def _score_all(self, columns: Tensor | None = None) -> Tensor:
+        """Return log-probabilities [P, n, A] of the batch, or of some of it, as the adapters are now."""
         begun = time.perf_counter()
-        prefix, everything = self._read(), torch.arange(len(self.batch))
-        pieces = [self._score(prefix, self.batch.part(c)) for c in _split(everything, self._columns_at_once())]
+        wanted = torch.arange(len(self.batch)) if columns is None else columns
+        prefix = self._read()
+        pieces = [self._score(prefix, self.batch.part(c)) for c in _split(wanted, self._columns_at_once())]
         self.seconds += time.perf_counter() - begun
         return torch.cat(pieces, dim=1)
 
@@ -153,10 +163,10 @@ class _Session:
         self.flops += spent * (2 if training else 1)
         return self.model.action_log_probs(prefix, part.ids, part.lengths, self.prompts.actions, self.temperature)
 
-    def _judge(self, start: Tensor, losses: Tensor, sound: Tensor) -> Training:
+    def _judge(self, start: Tensor, losses: Tensor, sound: Tensor, judged: Tensor) -> Training:
         """Compare with the parents and refuse what is broken, has drifted too far or has collapsed."""
-        end = self._score_all()
-        drift, doubt = kl_divergence(start, end).mean(dim=1), entropy(end).mean(dim=1)
+        end = self._score_all(judged)
+        drift, doubt = kl_divergence(start[:, judged], end).mean(dim=1), entropy(end).mean(dim=1)
         tuned = []
         for i, adapter in enumerate(_on_cpu(self.stack)):
             whole = bool(sound[i]) and adapter.is_finite() and bool(torch.isfinite(losses[i]))
@@ -174,6 +184,12 @@ class _Session:
         if doubt < self.config.least_entropy:
             return f"collapse: entropy {doubt:.3f}, at least {self.config.least_entropy} expected"
         return ""
+
+
+def _rates(peak: float, steps: int) -> list[float]:
+    """Return the learning rate of every step: up in a tenth of them, then evenly down to nearly nothing."""
+    rise = max(1, steps // 10)
+    return [peak * min((step + 1) / rise, (steps - step) / max(1, steps - rise)) for step in range(steps)]
 
 
 def _trainable(stack: AdapterStack, device: torch.device) -> AdapterStack:

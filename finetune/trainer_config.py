@@ -20,6 +20,8 @@ class TrainerConfig:
     """Rows of all agents together in one forward and backward; bounds memory, changes no result."""
     clip_norm: float = 1.0
     """Largest norm of one agent's gradient."""
+    beta2: float = 0.95
+    """Decay of AdamW's second moment; a short memory suits the few steps of a generation."""
     weight_decay: float = 0.0
     """AdamW's, decoupled; pulls the factors towards 0."""
     largest_drift: float = 1.0
@@ -35,6 +37,8 @@ class TrainerConfig:
                 raise ConfigError(f"{name}: expected an integer of at least 1, got {given!r}")
         if not 0 < self.learning_rate < math.inf:
             raise ConfigError(f"learning_rate: expected a finite number above 0, got {self.learning_rate}")
+        if not 0 < self.beta2 < 1:
+            raise ConfigError(f"beta2: expected a number between 0 and 1, got {self.beta2}")
         for name in ("clip_norm", "largest_drift"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name}: expected a number above 0, got {getattr(self, name)}")

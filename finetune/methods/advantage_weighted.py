@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from finetune.batches import Batch, choose, informative, make_batch
@@ -17,9 +18,12 @@ from finetune.losses import (
     effective_share,
     exponential_weights,
     importance_weights,
+    kl_divergence,
+    tilted,
     weighted_likelihood,
 )  # fmt: skip
 from finetune.methods.base import Lesson, Method
+from finetune.smoothing import Smoothing, smooth
 from finetune.trainer_config import TrainerConfig
 from finetune.values import Horizon, appraise
 from fitness.agent import Agent
@@ -27,25 +31,30 @@ from fitness.errors import ConfigError, nearest
 from fitness.model import Prompts
 from fitness.records import Transitions
 
-_WEIGHTINGS = ("clipped", "exponential")
+_WEIGHTINGS = ("tilted", "clipped", "exponential")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdvantageWeighted(Method):
-    """Clipped policy gradient, or capped exponential weights on the likelihood."""
+    """Tilted targets, clipped policy gradient, or capped exponential weights on the likelihood."""
 
-    weighting: str = "clipped"
-    """"clipped" also pushes bad decisions down; "exponential" only imitates good ones, the better the more."""
+    weighting: str = "tilted"
+    """"tilted" moves each decision's chance by a capped exponential of its worth and holds all else still; "clipped"
+    follows the policy gradient within bounds; "exponential" imitates, the better the more."""
     horizon: Horizon = field(default_factory=Horizon)
-    share: float = 0.3
+    smoothing: Smoothing | None = field(default_factory=Smoothing)
+    """None: every decision is worth what followed it."""
+    share: float = 0.12
     """Of all decisions, those with the largest absolute advantage, that are trained on."""
     decisions: int = 1024
     """At most this many for each agent, its own before others'."""
+    anchors: float = 0.5
+    """Share of them that is drawn from all of life and held to what the agent does already; only for "tilted"."""
     clip: Clip = field(default_factory=Clip)
-    beta: float = 1.0
-    """Temperature of exponential weights, in standard deviations of the advantage."""
+    beta: float = 0.5
+    """Temperature of exponentials, in standard deviations of the advantage."""
     cap: float = 20.0
-    """Largest exponential weight before normalisation."""
+    """Largest exponential (before normalisation, for "exponential")."""
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
     def __post_init__(self) -> None:
@@ -55,24 +64,53 @@ class AdvantageWeighted(Method):
             raise ConfigError(f"weighting: expected one of {', '.join(_WEIGHTINGS)}, got {self.weighting!r}{hint}")
         if not 0 < self.share <= 1:
             raise ConfigError(f"share: expected a number above 0 and at most 1, got {self.share}")
+        if not 0 <= self.anchors < 1:
+            raise ConfigError(f"anchors: expected a number of at least 0 and below 1, got {self.anchors}")
         if isinstance(self.decisions, bool) or not isinstance(self.decisions, int) or self.decisions < 1:
             raise ConfigError(f"decisions: expected an integer of at least 1, got {self.decisions!r}")
-        for name in ("beta", "cap"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name}: expected a number above 0, got {getattr(self, name)}")
+        if not self.beta > 0:
+            raise ConfigError(f"beta: expected a number above 0, got {self.beta}")
+        if not self.cap > 1:
+            raise ConfigError(f"cap: expected a number above 1, got {self.cap}")
 
     def prepare(
         self, agents: Sequence[Agent], transitions: Transitions, prompts: Prompts, rng: np.random.Generator
     ) -> Lesson:
         """Appraise all decisions, choose the informative ones and weight them."""
         appraisal = appraise(transitions, self.horizon)
-        pool = informative(appraisal.advantage, self.share)
-        chosen = choose(pool, transitions.agent, [agent.id for agent in agents], self.decisions, rng)
-        batch = make_batch(transitions, appraisal.advantage, chosen, prompts)
+        advantage = appraisal.advantage
+        if self.smoothing:
+            advantage = smooth(transitions, advantage, self.smoothing)
+        batch = self._batch(agents, transitions, advantage, prompts, rng)
         if self.weighting == "exponential":
             weight = exponential_weights(batch.advantage, self.beta, self.cap)
             return Lesson(replace(batch, weight=weight), _imitate, effective_share(weight), appraisal.explained)
-        return Lesson(batch, self._clipped, effective_share(batch.advantage.abs()), appraisal.explained)
+        loss = self._tilted if self.weighting == "tilted" else self._clipped
+        return Lesson(batch, loss, effective_share(batch.advantage.abs()), appraisal.explained)
+
+    def _batch(
+        self,
+        agents: Sequence[Agent],
+        transitions: Transitions,
+        advantage: NDArray[np.float64],
+        prompts: Prompts,
+        rng: np.random.Generator,
+    ) -> Batch:
+        """Choose informative decisions and, to tilt from, anchors: any decisions, taken to be worth nothing."""
+        ids = [agent.id for agent in agents]
+        anchors = round(self.anchors * self.decisions) if self.weighting == "tilted" else 0
+        pool = informative(advantage, self.share)
+        chosen = choose(pool, transitions.agent, ids, self.decisions - anchors, rng)
+        chosen = chosen[:, np.arange(self.decisions - anchors) % chosen.shape[1]] if anchors else chosen
+        still = choose(np.arange(len(transitions)), transitions.agent, ids, anchors, rng)
+        batch = make_batch(transitions, advantage, np.concatenate([chosen, still], axis=1), prompts)
+        worth = batch.advantage.clone()
+        worth[:, chosen.shape[1] :] = 0.0
+        return replace(batch, advantage=worth)
+
+    def _tilted(self, now: Tensor, start: Tensor, part: Batch) -> Tensor:
+        """Return the divergence from the tilted policy [P, b]."""
+        return kl_divergence(tilted(start, part.taken, part.advantage, self.beta, self.cap), now)
 
     def _clipped(self, now: Tensor, start: Tensor, part: Batch) -> Tensor:
         """Return the clipped surrogate [P, b]."""

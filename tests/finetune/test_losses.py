@@ -16,6 +16,7 @@ from finetune.losses import (
     exponential_weights,
     importance_weights,
     kl_divergence,
+    tilted,
     weighted_likelihood,
 )
 from fitness.errors import ConfigError
@@ -93,6 +94,16 @@ def test_without_preference_regression_is_supervised_fine_tuning() -> None:
     now = row(-0.5, -1.0, -2.0)
     weights = exponential_weights(row(-3.0, 0.0, 5.0), beta=1e12, cap=20.0)
     torch.testing.assert_close(weighted_likelihood(now, weights), -now)
+
+
+def test_a_tilted_policy_by_hand() -> None:
+    start = torch.tensor([[[0.5, 0.25, 0.25]]], dtype=torch.float64).log()
+    aims = [tilted(start, torch.tensor([[0]]), row(a), beta=2.0, cap=4.0).exp() for a in (0.0, 2 * math.log(2), -99.0)]
+    torch.testing.assert_close(aims[0], start.exp())  # worth nothing: stays
+    torch.testing.assert_close(aims[1], torch.tensor([[[2 / 3, 1 / 6, 1 / 6]]], dtype=torch.float64))  # 1.0 : .25 : .25
+    torch.testing.assert_close(
+        aims[2], torch.tensor([[[0.2, 0.4, 0.4]]], dtype=torch.float64)
+    )  # capped: .125 : .25 : .25
 
 
 def test_weighted_likelihood_by_hand() -> None:

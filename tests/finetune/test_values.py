@@ -110,7 +110,8 @@ def test_features_are_standardised_and_constant_columns_dropped() -> None:
 
 def test_what_the_text_says_is_no_part_of_the_value() -> None:
     vitals = ((0.9,), (0.4,), (0.7,))
-    said, unsaid = (record([Life(1, 1, texts, (0,) * 3, vitals)]) for texts in (("red here", "wolf", "den"), ("a",) * 3))
+    texts = (("here red", "wolf", "den"), ("a",) * 3)
+    said, unsaid = (record([Life(1, 1, lines, (0,) * 3, vitals)]) for lines in texts)
     np.testing.assert_array_equal(situation_features(said), situation_features(unsaid))
 
 

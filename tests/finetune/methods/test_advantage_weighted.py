@@ -19,10 +19,10 @@ from fitness.model import PopulationModel
 from tests.finetune.lives import EAT, RED, REST, poison_world
 from tests.fitness.models import ACTIONS, STRATEGIES, population_model, save_tiny
 
-WEIGHTINGS = ("clipped", "exponential")
+WEIGHTINGS = ("tilted", "clipped", "exponential")
 IDS = (3, 4, 8)
 LIVED = poison_world(agents=[3, 4, 5, 6, 7, 8])
-TRAINER = TrainerConfig(learning_rate=1e-2, passes=4, batch=32, rows_at_once=96, largest_drift=10.0)
+TRAINER = TrainerConfig(learning_rate=1e-2, passes=4, batch=32, rows_at_once=96, largest_drift=10.0, beta2=0.999)
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +37,13 @@ def elites(model: PopulationModel) -> list[Agent]:
     return [Agent(id=id_, strategy=STRATEGIES[i], adapter=adapter) for i, id_ in enumerate(IDS)]
 
 
+_TRAINERS = ("rows_at_once", "passes", "learning_rate")
+
+
 def method(weighting: str, **knobs: float) -> AdvantageWeighted:
-    trainer = replace(TRAINER, **{name: knobs.pop(name) for name in ("rows_at_once", "passes") if name in knobs})
-    return AdvantageWeighted(weighting=weighting, decisions=48, trainer=trainer, **knobs)
+    trainer = replace(TRAINER, **{name: knobs.pop(name) for name in _TRAINERS if name in knobs})
+    knobs = {"share": 0.3, "beta": 1.0} | knobs
+    return AdvantageWeighted(weighting=weighting, decisions=48, smoothing=None, trainer=trainer, **knobs)
 
 
 def lesson(weighting: str, model: PopulationModel, elites: list[Agent], **knobs: float) -> Lesson:
@@ -63,7 +67,7 @@ def likes(model: PopulationModel, agent: Agent, adapter: Adapter) -> tuple[float
 
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 def test_elites_learn_to_leave_poison_alone(weighting: str, model: PopulationModel, elites: list[Agent]) -> None:
-    training = trained(weighting, model, elites)
+    training = trained(weighting, model, elites, anchors=0.0)  # two texts only: anchors would hold just these
     assert [tuned.reason for tuned in training.tuned] == ["", "", ""]
     assert training.explained > 0.5
     for agent, tuned in zip(elites, training.tuned, strict=True):
@@ -82,7 +86,7 @@ def test_only_the_clipped_gradient_pushes_bad_decisions_down(model: PopulationMo
         assert bool((sign * slope > 0).all())
 
 
-@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize("weighting", ["clipped", "exponential"])
 def test_the_lesson_is_made_of_the_most_informative_decisions(
     weighting: str, model: PopulationModel, elites: list[Agent]
 ) -> None:
@@ -95,6 +99,18 @@ def test_the_lesson_is_made_of_the_most_informative_decisions(
     assert float(made.batch.advantage.abs().min()) >= least - 1e-6
     assert made.batch.ids.shape[:2] == (3, 48)
     assert bool(((made.effective_share > 0) & (made.effective_share <= 1)).all())
+
+
+def test_half_of_a_tilted_lesson_holds_the_agent_still(model: PopulationModel, elites: list[Agent]) -> None:
+    made = lesson("tilted", model, elites)
+    worth = made.batch.advantage
+    assert worth.shape == (3, 48)
+    assert bool((worth[:, :24].abs() > 0).all())
+    assert bool((worth[:, 24:] == 0).all())
+    start = torch.randn(3, 48, len(ACTIONS), generator=torch.Generator().manual_seed(0)).log_softmax(dim=-1)
+    loss = made.loss(start, start, made.batch)
+    assert bool((loss[:, :24] > 0).all())
+    torch.testing.assert_close(loss[:, 24:], torch.zeros(3, 24), atol=1e-6, rtol=0)
 
 
 def test_exponential_weights_have_mean_one_and_a_wide_beta_makes_them_equal(
@@ -111,7 +127,10 @@ def test_exponential_weights_have_mean_one_and_a_wide_beta_makes_them_equal(
 
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 def test_rows_at_once_change_no_result(weighting: str, model: PopulationModel, elites: list[Agent]) -> None:
-    usual, other = (trained(weighting, model, elites, passes=1, rows_at_once=rows) for rows in (96, 10))
+    # AdamW divides by the size of the gradient: where that is nearly zero, rounding is seen, times the rate.
+    usual, other = (
+        trained(weighting, model, elites, passes=1, learning_rate=1e-3, rows_at_once=rows) for rows in (96, 10)
+    )
     for one, two in zip(usual.tuned, other.tuned, strict=True):
         assert one.loss == pytest.approx(two.loss, abs=1e-5)
         for name in one.adapter.spec.modules:
@@ -142,13 +161,15 @@ def test_what_others_would_rarely_have_done_counts_less(model: PopulationModel, 
     [
         (
             {"weighting": "expontential"},
-            r"weighting: expected one of clipped, exponential, got 'expontential' \(did you mean 'exponential'\?\)",
+            r"weighting: expected one of tilted, clipped, exponential, got 'expontential' "
+            r"\(did you mean 'exponential'\?\)",
         ),
         ({"share": 0.0}, r"share: expected a number above 0 and at most 1, got 0\.0"),
         ({"share": 1.5}, r"share: expected a number above 0 and at most 1, got 1\.5"),
         ({"decisions": 0}, "decisions: expected an integer of at least 1, got 0"),
         ({"beta": 0.0}, r"beta: expected a number above 0, got 0\.0"),
-        ({"cap": -1.0}, r"cap: expected a number above 0, got -1\.0"),
+        ({"anchors": 1.0}, r"anchors: expected a number of at least 0 and below 1, got 1\.0"),
+        ({"cap": 1.0}, r"cap: expected a number above 1, got 1\.0"),
     ],
 )
 def test_a_config_out_of_range_is_refused(fields: dict[str, float | str], message: str) -> None:

@@ -1,0 +1,86 @@
+"""What is such a choice worth where such words stand? Advantages, averaged over all decisions that read alike.
+
+Owns the features of a text and the regression. One decision's advantage is mostly luck: whoever is bitten after eating
+gold learns a lie. A ridge regression of advantages on words and short phrases, one for each action, asks what the
+whole population met after the same choice before the same words. Pure numpy; what a decision's own advantage is, is
+`finetune.values`' affair.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fitness.errors import ConfigError
+from fitness.records import Transitions
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Smoothing:
+    """How much alike texts must be to share what was learnt of them."""
+
+    words: int = 3
+    """Longest run of words that is a feature of its own."""
+    phrases: int = 1200
+    """Features, the most frequent; at least 1."""
+    ridge: float = 20.0
+    """Decisions of no advantage that every feature is thought to have been seen in; above 0."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("words", "phrases"):
+            given = getattr(self, name)
+            if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+                raise ConfigError(f"smoothing.{name}: expected an integer of at least 1, got {given!r}")
+        if not self.ridge > 0:
+            raise ConfigError(f"smoothing.ridge: expected a number above 0, got {self.ridge}")
+
+
+def smooth(transitions: Transitions, advantage: Floats, smoothing: Smoothing) -> Floats:
+    """Return [m] the advantage to be expected of each decision, from all decisions for the same action.
+
+    Args:
+        transitions: m decisions.
+        advantage: [m] each decision's own.
+        smoothing: features and penalty.
+    """
+    features = phrase_features(transitions.observation.tolist(), smoothing)
+    expected = np.zeros(len(advantage))
+    for action in np.unique(transitions.action):
+        rows = transitions.action == action
+        met = features[rows]
+        gram = met.T @ met + smoothing.ridge * np.eye(met.shape[1])
+        expected[rows] = met @ np.linalg.solve(gram, met.T @ advantage[rows])
+    return expected
+
+
+def phrase_features(texts: Sequence[str], smoothing: Smoothing) -> Floats:
+    """Return [m, 1 + f]: a constant, then 1.0 for each frequent phrase that stands in the text.
+
+    Example: of `red here`, with runs of two words, the phrases are `red`, `here` and `red here`.
+    """
+    index: dict[tuple[str, ...], int] = {}
+    said = {
+        text: [index.setdefault(phrase, len(index)) for phrase in _phrases(text, smoothing.words)]
+        for text in dict.fromkeys(texts)
+    }
+    rows = np.repeat(np.arange(len(texts)), [len(said[text]) for text in texts])
+    columns = np.concatenate([np.array(said[text], np.int64) for text in texts])
+    frequent = np.argsort(-np.bincount(columns, minlength=len(index)), kind="stable")[: smoothing.phrases]
+    place = np.full(len(index), -1)
+    place[frequent] = 1 + np.arange(len(frequent))
+    kept = place[columns] > 0
+    features = np.zeros((len(texts), 1 + len(frequent)))
+    features[:, 0] = 1.0
+    features[rows[kept], place[columns[kept]]] = 1.0
+    return features
+
+
+def _phrases(text: str, longest: int) -> dict[tuple[str, ...], None]:
+    """Return the distinct runs of up to `longest` words, in order."""
+    words = text.split()
+    runs = (tuple(words[i : i + n]) for n in range(1, longest + 1) for i in range(len(words) - n + 1))
+    return dict.fromkeys(runs)
