@@ -51,6 +51,8 @@ class RunConfig:
     """Episodes that each genome lives in a generation, on seeds that all its peers share; at least 1."""
     heldout: int
     """Episodes of the final table, for each of its rows, on seeds that never select or train; at least 1."""
+    temperature: float = 1.0
+    """Divides the model's logits in every decision; above 0, and the lower, the surer of itself an agent acts."""
     adapter: AdapterConfig
     """The form of the weights that evolve."""
     environment: object
@@ -79,6 +81,8 @@ class RunConfig:
             for name, least in LEAST.items()
             if getattr(self, name) < least
         ]
+        if not 0 < self.temperature < math.inf:
+            problems.append(f"temperature: expected a number above 0, given {self.temperature}")
         problems += [
             f"tracking.{name}: expected a component with a _target_, given {given!r}"
             for name, given in self.tracking.items()

@@ -50,6 +50,8 @@ class Run:
     """Worlds that every genome of a generation lives in."""
     heldout: int
     """At least this many held-out episodes for each row of the final table."""
+    temperature: float
+    """Of every decision."""
     environment: EnvironmentConfig
     grammar: Grammar
     causes: tuple[str, ...]
@@ -107,7 +109,7 @@ def evolve(run: Run) -> Summary:
 def _live(run: Run, generation: int, population: Sequence[Genome]) -> Lives:
     """Let the population live on this generation's worlds, the same for all, and check that its adapters acted."""
     seeds = _rng(run.seed, generation, _WORLDS).choice(_TRAINING_SEEDS, run.episodes, replace=False, shuffle=False)
-    lives = roll_out(run.engine, run.environment, [g.express(run.grammar) for g in population], np.sort(seeds))
+    lives = roll_out(run.engine, run.environment, [g.express(run.grammar, run.temperature) for g in population], np.sort(seeds))
     run.engine.assert_adapters_act()
     return lives
 
@@ -120,7 +122,7 @@ def _tune_elites(run: Run, generation: int, lives: Lives) -> Training | None:
     elites = run.algorithm.elites()
     if run.method is None or not elites or generation == run.generations - 1:
         return None
-    agents = [elite.express(run.grammar) for elite in elites]
+    agents = [elite.express(run.grammar, run.temperature) for elite in elites]
     rng = _rng(run.seed, generation, _TUNE)
     training = tune(run.method, run.engine.model, run.engine.prompts, agents, lives.transitions, rng)
     kept = [(elite.id, tuned.adapter) for elite, tuned in zip(elites, training.tuned, strict=True) if tuned.accepted]
@@ -133,7 +135,7 @@ def _finish(run: Run, founders: Sequence[Genome], spent: _Spent, started: float)
     usage = run.engine.usage
     first = _HELDOUT_SEEDS + _HELDOUT_STRIDE * run.seed
     seeds = np.arange(first, first + math.ceil(run.heldout / len(founders)) * len(founders))
-    frozen, evolved = ([g.express(run.grammar) for g in group] for group in (founders, [run.algorithm.best()]))
+    frozen, evolved = ([g.express(run.grammar, run.temperature) for g in group] for group in (founders, [run.algorithm.best()]))
     table = measure(run.engine, run.environment, frozen, evolved[0], seeds, _rng(run.seed, 0, _INTERVALS))
     budget = Budget(
         decisions=usage.decisions,

@@ -77,6 +77,7 @@ def _seat(plan: Plan) -> Run:
         generations=config.generations,
         episodes=config.episodes,
         heldout=config.heldout,
+        temperature=config.temperature,
         environment=environment,
         grammar=env.grammar,
         causes=env.causes,

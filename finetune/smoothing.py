@@ -11,11 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.linalg import lsmr
 
 from fitness.errors import ConfigError
 from fitness.records import Transitions
 
 Floats = NDArray[np.float64]
+_EXACT = 1e-5
+"""Relative accuracy that the regression is solved to."""
+_ITERATIONS = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +33,9 @@ class Smoothing:
     """Features, the most frequent; at least 1."""
     ridge: float = 20.0
     """Decisions of no advantage that every feature is thought to have been seen in; above 0."""
+    shared: float = 0.01
+    """The same for what all actions have in common, as a share of `ridge`; above 0. The smaller, the more is blamed on
+    the situation and the less on the action."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -35,29 +43,32 @@ class Smoothing:
             given = getattr(self, name)
             if isinstance(given, bool) or not isinstance(given, int) or given < 1:
                 raise ConfigError(f"smoothing.{name}: expected an integer of at least 1, got {given!r}")
-        if not self.ridge > 0:
-            raise ConfigError(f"smoothing.ridge: expected a number above 0, got {self.ridge}")
+        for name in ("ridge", "shared"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"smoothing.{name}: expected a number above 0, got {getattr(self, name)}")
 
 
 def smooth(transitions: Transitions, advantage: Floats, smoothing: Smoothing) -> Floats:
-    """Return [m] the advantage to be expected of each decision, from all decisions for the same action.
+    """Return [m] how much more than other actions each decision's action is worth where such words stand.
+
+    A ridge regression of advantages on phrases and on (phrase, action) pairs, of which the second part is returned: a
+    night that is hard on everyone is explained by the night, and blamed on no action.
 
     Args:
         transitions: m decisions.
         advantage: [m] each decision's own.
-        smoothing: features and penalty.
+        smoothing: features and penalties.
     """
-    features = phrase_features(transitions.observation.tolist(), smoothing)
-    expected = np.zeros(len(advantage))
-    for action in np.unique(transitions.action):
-        rows = transitions.action == action
-        met = features[rows]
-        gram = met.T @ met + smoothing.ridge * np.eye(met.shape[1])
-        expected[rows] = met @ np.linalg.solve(gram, met.T @ advantage[rows])
-    return expected
+    phrases = phrase_features(transitions.observation.tolist(), smoothing)
+    action = transitions.action
+    taken = [sparse.diags((action == k).astype(np.float64)) @ phrases for k in np.unique(action)]
+    pairs = sparse.hstack(taken).tocsr()
+    both = sparse.hstack([phrases / np.sqrt(smoothing.shared), pairs]).tocsr()
+    weights = lsmr(both, advantage, damp=np.sqrt(smoothing.ridge), atol=_EXACT, btol=_EXACT, maxiter=_ITERATIONS)[0]
+    return np.asarray(pairs @ weights[phrases.shape[1] :])
 
 
-def phrase_features(texts: Sequence[str], smoothing: Smoothing) -> Floats:
+def phrase_features(texts: Sequence[str], smoothing: Smoothing) -> "sparse.csr_matrix":
     """Return [m, 1 + f]: a constant, then 1.0 for each frequent phrase that stands in the text.
 
     Example: of `red here`, with runs of two words, the phrases are `red`, `here` and `red here`.
@@ -73,10 +84,9 @@ def phrase_features(texts: Sequence[str], smoothing: Smoothing) -> Floats:
     place = np.full(len(index), -1)
     place[frequent] = 1 + np.arange(len(frequent))
     kept = place[columns] > 0
-    features = np.zeros((len(texts), 1 + len(frequent)))
-    features[:, 0] = 1.0
-    features[rows[kept], place[columns[kept]]] = 1.0
-    return features
+    rows = np.concatenate([np.arange(len(texts)), rows[kept]])
+    columns = np.concatenate([np.zeros(len(texts), np.int64), place[columns[kept]]])
+    return sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), (len(texts), 1 + len(frequent)))
 
 
 def _phrases(text: str, longest: int) -> dict[tuple[str, ...], None]:
