@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from fitness.errors import ConfigError
 
-LEAST = {"seed": 0, "generations": 1, "episodes": 1, "heldout": 1}
+LEAST = {"seed": 0, "generations": 1, "episodes": 1, "finals": 1, "heldout": 1}
 """The smallest value that each whole number of the run may have."""
 
 
@@ -49,6 +49,8 @@ class RunConfig:
     """Best genomes that are fine-tuned. The algorithm repeats it and knows its range."""
     episodes: int
     """Episodes that each genome lives in a generation, on seeds that all its peers share; at least 1."""
+    finals: int = 1
+    """The last generation lives in this many times `episodes` worlds, so that luck chooses the winner less; at least 1."""
     heldout: int
     """Episodes of the final table, for each of its rows, on seeds that never select or train; at least 1."""
     temperature: float = 1.0

@@ -48,6 +48,8 @@ class Run:
     generations: int
     episodes: int
     """Worlds that every genome of a generation lives in."""
+    finals: int
+    """Times as many in the last generation."""
     heldout: int
     """At least this many held-out episodes for each row of the final table."""
     temperature: float
@@ -108,7 +110,8 @@ def evolve(run: Run) -> Summary:
 
 def _live(run: Run, generation: int, population: Sequence[Genome]) -> Lives:
     """Let the population live on this generation's worlds, the same for all, and check that its adapters acted."""
-    seeds = _rng(run.seed, generation, _WORLDS).choice(_TRAINING_SEEDS, run.episodes, replace=False, shuffle=False)
+    worlds = run.episodes * (run.finals if generation == run.generations - 1 else 1)
+    seeds = _rng(run.seed, generation, _WORLDS).choice(_TRAINING_SEEDS, worlds, replace=False, shuffle=False)
     lives = roll_out(run.engine, run.environment, [g.express(run.grammar, run.temperature) for g in population], np.sort(seeds))
     run.engine.assert_adapters_act()
     return lives

@@ -76,6 +76,7 @@ def _seat(plan: Plan) -> Run:
         seed=config.seed,
         generations=config.generations,
         episodes=config.episodes,
+        finals=config.finals,
         heldout=config.heldout,
         temperature=config.temperature,
         environment=environment,

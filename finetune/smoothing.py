@@ -1,9 +1,9 @@
 """What is such a choice worth where such words stand? Advantages, averaged over all decisions that read alike.
 
 Owns the features of a text and the regression. One decision's advantage is mostly luck: whoever is bitten after eating
-gold learns a lie. A ridge regression of advantages on words and short phrases, one for each action, asks what the
-whole population met after the same choice before the same words. Pure numpy; what a decision's own advantage is, is
-`finetune.values`' affair.
+gold learns a lie. A ridge regression of advantages on words and short phrases asks what the whole population met after
+the same choice before the same words, apart from what every choice met there: whoever freezes in a late den froze of
+the night, not of resting. What a decision's own advantage is, is `finetune.values`' affair.
 """
 
 from collections.abc import Sequence
@@ -69,7 +69,7 @@ def smooth(transitions: Transitions, advantage: Floats, smoothing: Smoothing) ->
 
 
 def phrase_features(texts: Sequence[str], smoothing: Smoothing) -> "sparse.csr_matrix":
-    """Return [m, 1 + f]: a constant, then 1.0 for each frequent phrase that stands in the text.
+    """Return sparse [m, 1 + f]: a constant, then 1.0 for each frequent phrase that stands in the text.
 
     Example: of `red here`, with runs of two words, the phrases are `red`, `here` and `red here`.
     """

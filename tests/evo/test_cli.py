@@ -71,6 +71,8 @@ MISTAKES = [
     (["evolve", "population=0"], ["population", "at least", "0"]),
     (["evolve", "generations=many"], ["generations", "expected a whole number", "'many'"]),
     (["evolve", "generations=0"], ["generations", "expected at least 1", "0"]),
+    (["evolve", "finals=0"], ["finals", "expected at least 1", "0"]),
+    (["evolve", "temperature=0"], ["temperature", "expected a number above 0", "0"]),
     (["evolve", "environment.size=tiny"], ["environment.size", "expected a whole number", "'tiny'"]),
     (["evolve", "population=6", "elites=7"], ["elites", "at most", "population", "7"]),
     (["evolve", "adapter.rank=0"], ["adapter.rank", "expected at least 1", "0"]),

@@ -17,8 +17,8 @@ LIVES = st.lists(st.floats(0, 1000), max_size=20)
 
 def test_expression_renders_the_strategy_and_keeps_the_adapter() -> None:
     one = genome(7)
-    agent = one.express(GRAMMAR)
-    assert (agent.id, agent.adapter) == (7, one.adapter)
+    agent = one.express(GRAMMAR, temperature=0.5)
+    assert (agent.id, agent.adapter, agent.temperature) == (7, one.adapter, 0.5)
     assert GRAMMAR.parse(agent.strategy) == one.genes
 
 

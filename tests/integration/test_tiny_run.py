@@ -18,11 +18,14 @@ from fitness.model import ModelConfig, PopulationModel, load_base_model
 from fitness.organism import FOLDER, SUFFIX
 from fitness.telemetry import VERSION_KEY, read_table, table_path
 
-GENERATIONS, POPULATION, EPISODES = 2, 8, 4
+GENERATIONS, POPULATION = 2, 8
+EPISODES = (4, 8)
+"""Of every genome, by generation: finals=2 doubles them in the last one."""
 
 
 def evolve(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "evo.cli", "evolve", "experiment=tiny", f"hydra.run.dir={folder}", *overrides]
+    command = [sys.executable, "-m", "evo.cli", "evolve", "experiment=tiny", "finals=2"]
+    command += [f"hydra.run.dir={folder}", *overrides]
     env = {**os.environ, "WANDB_MODE": "offline"}
     return subprocess.run(command, capture_output=True, text=True, env=env, cwd=folder.parent, timeout=300)
 
@@ -66,7 +69,7 @@ def test_the_summary_has_the_promised_form(run: Path) -> None:
 def test_everything_that_was_done_is_recorded(run: Path) -> None:
     transitions, episodes = read_table(run, "transitions"), read_table(run, "episodes")
     budget = json.loads((run / "summary.json").read_text())["budget"]
-    assert episodes.num_rows == GENERATIONS * POPULATION * EPISODES
+    assert episodes.num_rows == POPULATION * sum(EPISODES)
     assert transitions.num_rows == budget["decisions"] == pc.sum(episodes["length"]).as_py()
     dead = pc.sum(pc.equal(episodes["end"], "died")).as_py()
     assert pc.sum(pc.invert(transitions["alive"])).as_py() == dead
@@ -84,6 +87,7 @@ def test_members_of_a_generation_live_in_the_same_worlds(run: Path) -> None:
                 worlds.setdefault(row["genome"], []).append(row["seed"])
         assert len(worlds) == POPULATION
         assert len({tuple(seeds) for seeds in worlds.values()}) == 1
+        assert {len(set(seeds)) for seeds in worlds.values()} == {EPISODES[generation]}
         assert all(seed < 400_000_000 for seeds in worlds.values() for seed in seeds)
 
 

@@ -49,7 +49,7 @@ class Pace:
     water: float = 0.025
     meal: float = 0.4
     drink: float = 0.6
-    poison: float = 0.4
+    poison: float = 0.45
     bite: float = 0.4
     healing: float = 0.008
     start: float = 0.6
@@ -57,7 +57,7 @@ class Pace:
     """Steps until a bush bears again."""
     night_chill: float = 0.1
     winter_chill: float = 0.155
-    late_den: float = 0.7
+    late_den: float = 0.55
     """Share of the chill that gets into a den entered after dark."""
     sun: float = 0.08
     hunt_range: int = 3
