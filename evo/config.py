@@ -50,7 +50,7 @@ class RunConfig:
     episodes: int
     """Episodes that each genome lives in a generation, on seeds that all its peers share; at least 1."""
     finals: int = 1
-    """The last generation lives in this many times `episodes` worlds, so that luck chooses the winner less; at least 1."""
+    """The last generation lives in this many times `episodes` worlds, so that luck has less say; at least 1."""
     heldout: int
     """Episodes of the final table, for each of its rows, on seeds that never select or train; at least 1."""
     temperature: float = 1.0

@@ -21,6 +21,7 @@ from evo.records import Budget, GenerationRecord, GenomeRow, RunFinished, Summar
 from evo.tracking.fanout import Trackers
 from finetune.methods.base import Method
 from finetune.trainer import Training, tune
+from fitness.agent import Agent
 from fitness.engines.population import PopulationEngine
 from fitness.environments.base import EnvironmentConfig
 from fitness.environments.grammar import Grammar
@@ -112,9 +113,14 @@ def _live(run: Run, generation: int, population: Sequence[Genome]) -> Lives:
     """Let the population live on this generation's worlds, the same for all, and check that its adapters acted."""
     worlds = run.episodes * (run.finals if generation == run.generations - 1 else 1)
     seeds = _rng(run.seed, generation, _WORLDS).choice(_TRAINING_SEEDS, worlds, replace=False, shuffle=False)
-    lives = roll_out(run.engine, run.environment, [g.express(run.grammar, run.temperature) for g in population], np.sort(seeds))
+    lives = roll_out(run.engine, run.environment, _express(run, population), np.sort(seeds))
     run.engine.assert_adapters_act()
     return lives
+
+
+def _express(run: Run, genomes: Sequence[Genome]) -> list[Agent]:
+    """Return the phenotypes."""
+    return [genome.express(run.grammar, run.temperature) for genome in genomes]
 
 
 def _tune_elites(run: Run, generation: int, lives: Lives) -> Training | None:
@@ -125,7 +131,7 @@ def _tune_elites(run: Run, generation: int, lives: Lives) -> Training | None:
     elites = run.algorithm.elites()
     if run.method is None or not elites or generation == run.generations - 1:
         return None
-    agents = [elite.express(run.grammar, run.temperature) for elite in elites]
+    agents = _express(run, elites)
     rng = _rng(run.seed, generation, _TUNE)
     training = tune(run.method, run.engine.model, run.engine.prompts, agents, lives.transitions, rng)
     kept = [(elite.id, tuned.adapter) for elite, tuned in zip(elites, training.tuned, strict=True) if tuned.accepted]
@@ -138,8 +144,8 @@ def _finish(run: Run, founders: Sequence[Genome], spent: _Spent, started: float)
     usage = run.engine.usage
     first = _HELDOUT_SEEDS + _HELDOUT_STRIDE * run.seed
     seeds = np.arange(first, first + math.ceil(run.heldout / len(founders)) * len(founders))
-    frozen, evolved = ([g.express(run.grammar, run.temperature) for g in group] for group in (founders, [run.algorithm.best()]))
-    table = measure(run.engine, run.environment, frozen, evolved[0], seeds, _rng(run.seed, 0, _INTERVALS))
+    frozen, (evolved,) = _express(run, founders), _express(run, [run.algorithm.best()])
+    table = measure(run.engine, run.environment, frozen, evolved, seeds, _rng(run.seed, 0, _INTERVALS))
     budget = Budget(
         decisions=usage.decisions,
         forward_flops=usage.forward_flops,

@@ -57,9 +57,7 @@ class Genome:
 
     def express(self, grammar: Grammar, temperature: float = 1.0) -> Agent:
         """Return the phenotype: all that engines and environments see."""
-        return Agent(
-            id=self.id, strategy=grammar.render(self.genes), adapter=self.adapter, temperature=temperature
-        )
+        return Agent(id=self.id, strategy=grammar.render(self.genes), adapter=self.adapter, temperature=temperature)
 
     def record(self) -> dict[str, Any]:
         """Return everything but the adapter's tensors as JSON-able values; `adapter` holds their digest."""
