@@ -170,7 +170,7 @@ def test_red_is_always_poison_and_blue_in_autumn(colour: str, season: str) -> No
     act(world, "eat")
     if colour == "red" or (colour == "blue" and season == "autumn"):
         assert vital(world, ENERGY) == near(0.5 - 0.025)
-        assert vital(world, HEALTH) == near(0.5 - 0.4 + 0.008)
+        assert vital(world, HEALTH) == near(0.5 - 0.45 + 0.008)
     else:
         assert vital(world, ENERGY) == near(0.5 + 0.4 - 0.025)
         assert vital(world, HEALTH) == near(0.5 + 0.008)
@@ -253,7 +253,7 @@ def test_the_cold_gets_into_a_den_entered_after_dark(season: int, chill: float) 
     world = land(season=season, hour=NIGHT)
     world.den[:] = (6, 5)
     act(world, "east", "rest", "rest")
-    assert vital(world, WARMTH) == near(0.5 - 3 * 0.7 * chill)
+    assert vital(world, WARMTH) == near(0.5 - 3 * 0.55 * chill)
 
 
 def test_the_last_step_into_a_den_may_be_made_at_dusk_but_not_at_night() -> None:
@@ -265,14 +265,14 @@ def test_the_last_step_into_a_den_may_be_made_at_dusk_but_not_at_night() -> None
         act(world, "east")
         before = vital(world, WARMTH)
         warmth.append(before - vital(act(world, "rest"), WARMTH))
-    assert warmth == [near(0.0), near(0.07)]
+    assert warmth == [near(0.0), near(0.055)]
 
 
 def test_who_leaves_the_den_at_night_has_lost_its_warmth() -> None:
     world = land(hour=NIGHT - 1)
     world.den[:] = HERE
     act(world, "rest", "east", "west")
-    assert vital(world, WARMTH) == near(0.58 - 0.1 - 0.07)
+    assert vital(world, WARMTH) == near(0.58 - 0.1 - 0.055)
 
 
 # Wolves
