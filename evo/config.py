@@ -49,11 +49,11 @@ class RunConfig:
     """Best genomes that are fine-tuned. The algorithm repeats it and knows its range."""
     episodes: int
     """Episodes that each genome lives in a generation, on seeds that all its peers share; at least 1."""
-    finals: int = 1
+    finals: int
     """The last generation lives in this many times `episodes` worlds, so that luck has less say; at least 1."""
     heldout: int
     """Episodes of the final table, for each of its rows, on seeds that never select or train; at least 1."""
-    temperature: float = 1.0
+    temperature: float
     """Divides the model's logits in every decision; above 0, and the lower, the surer of itself an agent acts."""
     adapter: AdapterConfig
     """The form of the weights that evolve."""

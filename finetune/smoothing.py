@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import lsmr
 
+from fitness.checks import check_integer
 from fitness.errors import ConfigError
 from fitness.records import Transitions
 
@@ -40,9 +41,7 @@ class Smoothing:
     def __post_init__(self) -> None:
         """Check the ranges."""
         for name in ("words", "phrases"):
-            given = getattr(self, name)
-            if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-                raise ConfigError(f"smoothing.{name}: expected an integer of at least 1, got {given!r}")
+            check_integer(f"smoothing.{name}", getattr(self, name), 1)
         for name in ("ridge", "shared"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"smoothing.{name}: expected a number above 0, got {getattr(self, name)}")
@@ -68,7 +67,7 @@ def smooth(transitions: Transitions, advantage: Floats, smoothing: Smoothing) ->
     return np.asarray(pairs @ weights[phrases.shape[1] :])
 
 
-def phrase_features(texts: Sequence[str], smoothing: Smoothing) -> "sparse.csr_matrix":
+def phrase_features(texts: Sequence[str], smoothing: Smoothing) -> sparse.csr_matrix:
     """Return sparse [m, 1 + f]: a constant, then 1.0 for each frequent phrase that stands in the text.
 
     Example: of `red here`, with runs of two words, the phrases are `red`, `here` and `red here`.

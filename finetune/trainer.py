@@ -40,9 +40,9 @@ class Tuned:
     loss: float
     """Mean over the last pass."""
     kl: float
-    """Mean KL divergence from the parent over the batch, nats."""
+    """Mean KL divergence from the parent over the judged decisions, nats."""
     entropy: float
-    """Mean action entropy over the batch, nats."""
+    """Mean action entropy over the judged decisions, nats."""
     effective_share: float
     """Effective sample size as a share of the batch."""
 

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from fitness.checks import check_integer
 from fitness.errors import ConfigError
 
 
@@ -10,11 +11,11 @@ from fitness.errors import ConfigError
 class TrainerConfig:
     """How adapters are optimised, and which results are refused."""
 
-    learning_rate: float = 2e-3
+    learning_rate: float = 1.5e-3
     """AdamW's step size; LoRA factors take about ten times that of full weights."""
-    passes: int = 2
+    passes: int = 1
     """How often each decision is trained on."""
-    batch: int = 256
+    batch: int = 32
     """Decisions of each agent per optimisation step."""
     rows_at_once: int = 256
     """Rows of all agents together in one forward and backward; bounds memory, changes no result."""
@@ -32,9 +33,7 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         """Check every field."""
         for name in ("passes", "batch", "rows_at_once"):
-            given = getattr(self, name)
-            if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-                raise ConfigError(f"{name}: expected an integer of at least 1, got {given!r}")
+            check_integer(name, getattr(self, name), 1)
         if not 0 < self.learning_rate < math.inf:
             raise ConfigError(f"learning_rate: expected a finite number above 0, got {self.learning_rate}")
         if not 0 < self.beta2 < 1:

@@ -17,11 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 from evo.algorithms.base import Algorithm, AlgorithmState, Judgement, judge
 from evo.algorithms.breeding import choose_couples, found
 from evo.algorithms.standing import Standing
-from evo.checks import check_integer, check_number
 from evo.genome import Evaluation, Genome, finite_vector
 from evo.operators.selection.base import Selection
 from evo.operators.variation import Variation
 from fitness.adapter import Adapter
+from fitness.checks import check_integer, check_number
 from fitness.environments.grammar import Grammar
 from fitness.errors import ConfigError
 

@@ -10,7 +10,7 @@ Families, each with its contract in `base.py`:
 `step_sizes` adapts how strongly a genome mutates; `variation` applies all of them in order and makes children.
 
 To add a member: write a frozen, keyword-only dataclass that derives from the family's base, in a file of its own; check
-its fields in `__post_init__` with `evo.checks`; draw only from the `numpy.random.Generator` passed in; never change an
-input. Re-export it in the family's `__init__`, list it in the family's contract test and name it by `_target_` in YAML.
-Members written outside this package need only the last step.
+its fields in `__post_init__` with `fitness.checks`; draw only from the `numpy.random.Generator` passed in; never change
+an input. Re-export it in the family's `__init__`, list it in the family's contract test and name it by `_target_` in
+YAML. Members written outside this package need only the last step.
 """

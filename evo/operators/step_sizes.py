@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evo.checks import check_range
 from evo.genome import StepSizes
+from fitness.checks import check_range
 
 
 @dataclass(frozen=True, kw_only=True)

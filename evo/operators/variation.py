@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from evo.checks import check_number
 from evo.genome import Genome, StepSizes
 from evo.operators.adapter_crossover.base import AdapterCrossover
 from evo.operators.adapter_crossover.exact import ExactCrossover
@@ -22,6 +21,7 @@ from evo.operators.strategy.base import StrategyCrossover, StrategyMutation
 from evo.operators.strategy.clause_mutation import ClauseMutation
 from evo.operators.strategy.segment_crossover import SegmentCrossover
 from fitness.adapter import Adapter, AdapterStack, LoraSpec
+from fitness.checks import check_number
 from fitness.environments.grammar import Grammar
 
 Couple = tuple[Genome, ...]

@@ -27,6 +27,7 @@ from finetune.smoothing import Smoothing, smooth
 from finetune.trainer_config import TrainerConfig
 from finetune.values import Horizon, appraise
 from fitness.agent import Agent
+from fitness.checks import check_integer
 from fitness.errors import ConfigError, nearest
 from fitness.model import Prompts
 from fitness.records import Transitions
@@ -44,16 +45,16 @@ class AdvantageWeighted(Method):
     horizon: Horizon = field(default_factory=Horizon)
     smoothing: Smoothing | None = field(default_factory=Smoothing)
     """None: every decision is worth what followed it."""
-    share: float = 0.12
+    share: float = 0.05
     """Of all decisions, those with the largest absolute advantage, that are trained on."""
-    decisions: int = 1024
+    decisions: int = 2048
     """At most this many for each agent, its own before others'."""
-    anchors: float = 0.5
+    anchors: float = 0.7
     """Share of them that is drawn from all of life and held to what the agent does already; only for "tilted"."""
     clip: Clip = field(default_factory=Clip)
-    beta: float = 0.5
+    beta: float = 0.4
     """Temperature of exponentials, in standard deviations of the advantage."""
-    cap: float = 20.0
+    cap: float = 1e4
     """Largest exponential (before normalisation, for "exponential")."""
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
@@ -66,8 +67,7 @@ class AdvantageWeighted(Method):
             raise ConfigError(f"share: expected a number above 0 and at most 1, got {self.share}")
         if not 0 <= self.anchors < 1:
             raise ConfigError(f"anchors: expected a number of at least 0 and below 1, got {self.anchors}")
-        if isinstance(self.decisions, bool) or not isinstance(self.decisions, int) or self.decisions < 1:
-            raise ConfigError(f"decisions: expected an integer of at least 1, got {self.decisions!r}")
+        check_integer("decisions", self.decisions, 1)
         if not self.beta > 0:
             raise ConfigError(f"beta: expected a number above 0, got {self.beta}")
         if not self.cap > 1:
@@ -101,7 +101,8 @@ class AdvantageWeighted(Method):
         anchors = round(self.anchors * self.decisions) if self.weighting == "tilted" else 0
         pool = informative(advantage, self.share)
         chosen = choose(pool, transitions.agent, ids, self.decisions - anchors, rng)
-        chosen = chosen[:, np.arange(self.decisions - anchors) % chosen.shape[1]] if anchors else chosen
+        if anchors:  # a small pool is repeated, so that the share of anchors is what was asked for
+            chosen = chosen[:, np.arange(self.decisions - anchors) % chosen.shape[1]]
         still = choose(np.arange(len(transitions)), transitions.agent, ids, anchors, rng)
         batch = make_batch(transitions, advantage, np.concatenate([chosen, still], axis=1), prompts)
         worth = batch.advantage.clone()

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evo.checks import check_number
 from evo.operators.adapter_crossover.base import AdapterCrossover
 from fitness.adapter import AdapterStack, LoraSpec
+from fitness.checks import check_number
 from fitness.errors import AdapterError, ConfigError
 
 _RELATIVE_RANK = 1e-7

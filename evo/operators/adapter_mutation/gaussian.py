@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evo.checks import check_number
 from evo.genome import finite_vector
 from evo.operators.adapter_mutation.base import AdapterMutation
 from fitness.adapter import AdapterStack
+from fitness.checks import check_number
 from fitness.errors import ConfigError
 
 

@@ -6,9 +6,9 @@ import numpy as np
 from deap import tools
 from numpy.typing import NDArray
 
-from evo.checks import check_integer
 from evo.operators.selection.base import Selection
 from evo.operators.selection.deap_selection import select_with_deap
+from fitness.checks import check_integer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ Owns the fields' ranges. The constants of life itself are `world.Pace`: changing
 
 from dataclasses import dataclass
 
+from fitness.checks import check_integer
 from fitness.environments.base import EnvironmentConfig, TextVectorEnv
 from fitness.errors import ConfigError
 
@@ -31,9 +32,7 @@ class ForageConfig(EnvironmentConfig):
         """Check every field, and that everything has a cell of its own."""
         lowest = {"size": 6, "horizon": 1, "bushes": 1, "ponds": 1, "dens": 1, "wolves": 0, "view": 1}
         for name, least in lowest.items():
-            given = getattr(self, name)
-            if isinstance(given, bool) or not isinstance(given, int) or given < least:
-                raise ConfigError(f"environment.{name}: expected an integer of at least {least}, got {given!r}")
+            check_integer(f"environment.{name}", getattr(self, name), least)
         number = isinstance(self.scarcity, int | float) and not isinstance(self.scarcity, bool)
         if not number or not 0 < self.scarcity <= 1000:
             raise ConfigError(

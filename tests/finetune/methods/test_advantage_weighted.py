@@ -76,7 +76,7 @@ def test_elites_learn_to_leave_poison_alone(weighting: str, model: PopulationMod
         assert after[1] > before[1]
 
 
-def test_only_the_clipped_gradient_pushes_bad_decisions_down(model: PopulationModel, elites: list[Agent]) -> None:
+def test_the_clipped_gradient_alone_pushes_bad_decisions_down(model: PopulationModel, elites: list[Agent]) -> None:
     batch = lesson("clipped", model, elites).batch
     bad = replace(batch, advantage=-batch.advantage.abs())
     now = torch.zeros(*batch.taken.shape, len(ACTIONS)).log_softmax(dim=-1).requires_grad_()
@@ -102,7 +102,7 @@ def test_the_lesson_is_made_of_the_most_informative_decisions(
 
 
 def test_half_of_a_tilted_lesson_holds_the_agent_still(model: PopulationModel, elites: list[Agent]) -> None:
-    made = lesson("tilted", model, elites)
+    made = lesson("tilted", model, elites, anchors=0.5)
     worth = made.batch.advantage
     assert worth.shape == (3, 48)
     assert bool((worth[:, :24].abs() > 0).all())
