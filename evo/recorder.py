@@ -98,8 +98,11 @@ class Recorder:
             return
         draft = target.with_name(f".{digest}.tmp")
         shutil.rmtree(draft, ignore_errors=True)
-        save_adapter(adapter, draft, self._base_model)
-        draft.replace(target)
+        try:
+            save_adapter(adapter, draft, self._base_model)
+            draft.replace(target)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
 
     def _write_manifest(self, summary: Summary | None) -> None:
         """Write what the run was made with and, at its end, what it spent."""

@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from fitness.errors import AdapterError
+from fitness.files import write_atomically
 
 _PREFIX = "base_model.model."
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -156,13 +157,16 @@ def initial_adapter(spec: LoraSpec, seed: int) -> Adapter:
 
 
 def save_adapter(adapter: Adapter, folder: Path, base_model: str) -> None:
-    """Write `folder` in PEFT's format (adapter_config.json and adapter_model.safetensors)."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write `folder` in PEFT's format (adapter_config.json and adapter_model.safetensors).
+
+    Raises:
+        OutputError: the folder or a file cannot be written.
+    """
     tensors = {}
     for name in adapter.spec.modules:
         tensors[f"{_PREFIX}{name}.lora_A.weight"] = adapter.a[name].contiguous()
         tensors[f"{_PREFIX}{name}.lora_B.weight"] = adapter.b[name].contiguous()
-    save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
+    write_atomically(folder / _WEIGHTS, save(tensors, metadata={"format": "pt"}))
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -174,7 +178,7 @@ def save_adapter(adapter: Adapter, folder: Path, base_model: str) -> None:
         "target_modules": list(adapter.spec.modules),
         "inference_mode": True,
     }
-    (folder / _CONFIG).write_text(json.dumps(config, indent=1))
+    write_atomically(folder / _CONFIG, json.dumps(config, indent=1).encode())
 
 
 def load_adapter(folder: Path) -> Adapter:

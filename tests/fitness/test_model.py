@@ -1,5 +1,7 @@
 """The population forward says what plain PEFT says, for each agent alone."""
 
+import resource
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from fitness.adapter import Adapter, AdapterStack, load_adapter, save_adapter
 from fitness.agent import Agent
-from fitness.errors import AdapterError, ModelError
+from fitness.errors import AdapterError, ModelError, OutputError
 from fitness.model import ModelConfig, PopulationModel, load_base_model, pad_rows
 from tests.fitness.models import (
     ACTIONS,
@@ -135,6 +137,19 @@ def test_adapters_round_trip_through_peft(model: PopulationModel, tmp_path: Path
     adapter = random_adapter(model.lora_spec(rank=4, alpha=8.0), seed=5)
     save_adapter(adapter, tmp_path, "base")
     assert load_adapter(tmp_path).digest() == adapter.digest()
+
+
+def test_a_full_disk_is_told_in_one_sentence_and_leaves_no_piece(model: PopulationModel, tmp_path: Path) -> None:
+    adapter = random_adapter(model.lora_spec(rank=4, alpha=8.0), seed=5)
+    limits, ignored = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # Files that cannot grow: what a full disk does.
+    try:
+        with pytest.raises(OutputError, match=r"adapter_model\.safetensors: expected a place that can be written"):
+            save_adapter(adapter, tmp_path, "base")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("broken", ["adapter_config.json", "adapter_model.safetensors"])
