@@ -10,7 +10,7 @@ To add a command: write a function that takes the parsed arguments, and add a `C
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -49,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"forager: {line}", file=sys.stderr)
         return USER_ERROR
-    except KeyboardInterrupt:
-        print("forager: stopped by Ctrl-C", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"forager: stopped by Ctrl-C{stop}", file=sys.stderr)
         return INTERRUPTED
     return 0
 
@@ -58,11 +58,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _evolve(arguments: argparse.Namespace) -> None:
     from evo.build import build_run
     from evo.launch import launch
-    from evo.outputs import claim_folder
+    from evo.outputs import FIELD, claim_folder, claim_numbered_folder, give_up_folder
 
     plan = build_run(arguments.overrides)
-    claim_folder(plan.folder)
-    launch(plan)
+    if any(override.startswith(f"{FIELD}=") for override in arguments.overrides):
+        claim_folder(plan.folder, plan.yaml)
+    else:
+        plan = replace(plan, folder=claim_numbered_folder(plan.folder, plan.yaml))
+    try:
+        launch(plan)
+    except (ForagerError, KeyboardInterrupt) as error:
+        empty = give_up_folder(plan.folder)
+        if isinstance(error, KeyboardInterrupt) and not empty:
+            raise KeyboardInterrupt(f"; what was recorded is in {plan.folder}: forager report {plan.folder}") from error
+        raise
 
 
 def _config(arguments: argparse.Namespace) -> None:
@@ -84,9 +93,12 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
+    from evo.outputs import check_folder
     from fitness.organism.recipe import PretrainConfig, pretrain
 
-    pretrain(PretrainConfig(seed=arguments.seed, steps=arguments.steps), arguments.folder)
+    config = PretrainConfig(seed=arguments.seed, steps=arguments.steps)
+    check_folder(arguments.folder, "folder")
+    pretrain(config, arguments.folder)
 
 
 def _add_overrides(parser: argparse.ArgumentParser) -> None:

@@ -35,6 +35,7 @@ HYDRA_FIELDS = ("hydra.run.dir", "hydra.searchpath")
 """What may be set of Hydra's own: the run's folder, and more places to look for groups (`[file:///abs/conf]`)."""
 
 _FORCE = "++"
+_KEY = re.compile(r"^\+{0,2}[\w./]+$")
 _LINK = re.compile(r"^\$\{([\w.]+)\}$")
 
 
@@ -96,7 +97,7 @@ def _check_overrides(overrides: Sequence[str]) -> list[str]:
     places = [text for text in overrides if text.startswith("hydra.searchpath=")]
     checked: list[str] = []
     problems: list[str] = []
-    for text in overrides:
+    for text in map(_quoted, overrides):
         try:
             override = _parse(text)
             if override.key_or_group in groups:
@@ -127,11 +128,26 @@ def _check_field(override: Override, text: str) -> str:
     return f"{_FORCE}{text.lstrip('+')}"
 
 
+def _quoted(text: str) -> str:
+    """Put quotes around a value that Hydra's grammar knows nothing of, such as a path with a tilde or an umlaut."""
+    key, equals, value = text.partition("=")
+    if not equals or not _KEY.match(key) or not value or value[0] in "[{'\"$":
+        return text
+    try:
+        OverridesParser.create().parse_override(text)
+    except HydraException:
+        escaped = value.replace("'", "\\'")
+        return f"{key}='{escaped}'"
+    return text
+
+
 def _parse(text: str) -> Override:
     try:
         override = OverridesParser.create().parse_override(text)
     except HydraException as error:
-        raise ConfigError(f"overrides: expected field=value, given {text!r}") from error
+        raise ConfigError(
+            f"overrides: expected field=value, given {text!r} (lists are [a,b], and text of any kind stands in quotes)"
+        ) from error
     if override.is_delete() or override.is_sweep_override() or override.package is not None:
         raise ConfigError(f"{override.key_or_group}: expected one value as field=value, given {text!r}")
     return override
@@ -148,7 +164,7 @@ def _check_choice(override: Override, options: Sequence[str]) -> str:
 
 def _flatten(config: DictConfig) -> Composition:
     hydra = config.hydra
-    experiment, folder = str(hydra.runtime.choices[EXPERIMENT]), Path(hydra.run.dir)
+    experiment, folder = str(hydra.runtime.choices[EXPERIMENT]), Path(str(hydra.run.dir)).expanduser()
     names = [str(name) for name in config if name != "hydra"]
     own = OmegaConf.masked_copy(config, names)
     raw = OmegaConf.to_container(own, resolve=False)

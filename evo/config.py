@@ -12,7 +12,26 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fitness.checks import LARGEST_SEED
 from fitness.errors import ConfigError
+
+PARTS = {
+    "environment": "make",
+    "model": "name",
+    "engine": "build",
+    "objective": "by_agent",
+    "algorithm": "build",
+    "selection": "select",
+    "variation": "breed",
+    "finetune": "prepare",
+}
+"""What every member of a part's family has; enough to tell one that stands in the wrong place."""
+
+REPEATED = ("population", "elites")
+"""Numbers of the run that the algorithm repeats; they are set here."""
+
+HOTTEST = 100.0
+"""Temperature above which every action is as likely as any other, whatever an adapter says."""
 
 LEAST = {"seed": 0, "generations": 1, "episodes": 1, "finals": 1, "heldout": 1}
 """The smallest value that each whole number of the run may have."""
@@ -83,8 +102,17 @@ class RunConfig:
             for name, least in LEAST.items()
             if getattr(self, name) < least
         ]
-        if not 0 < self.temperature < math.inf:
-            problems.append(f"temperature: expected a number above 0, given {self.temperature}")
+        if self.seed > LARGEST_SEED:
+            problems.append(f"seed: expected at most {LARGEST_SEED}, given {self.seed}")
+        if not 0 < self.temperature <= HOTTEST:
+            problems.append(f"temperature: expected a number above 0 and at most {HOTTEST:g}, given {self.temperature}")
+        problems += _misplaced(self)
+        problems += [
+            f"algorithm.{name}: expected {getattr(self, name)}, which is the run's own {name} (set that one), "
+            f"given {getattr(self.algorithm, name)}"
+            for name in REPEATED
+            if getattr(self.algorithm, name, getattr(self, name)) != getattr(self, name)
+        ]
         problems += [
             f"tracking.{name}: expected a component with a _target_, given {given!r}"
             for name, given in self.tracking.items()
@@ -92,3 +120,13 @@ class RunConfig:
         ]
         if problems:
             raise ConfigError("\n".join(problems))
+
+
+def _misplaced(config: RunConfig) -> list[str]:
+    """Return a complaint for every part that is no member of its family."""
+    return [
+        f"{part}: expected a component of the family conf/{part}/ (one that has `{member}`), "
+        f"given {'no _target_' if isinstance(given, dict) else type(given).__name__}"
+        for part, member in PARTS.items()
+        if not hasattr(given := getattr(config, part), member) and not (part == "finetune" and given is None)
+    ]

@@ -8,7 +8,9 @@ import json
 import os
 import platform
 import shutil
+import subprocess
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -109,6 +111,7 @@ class Recorder:
         manifest = {
             "run": self._run,
             "packages": {name: _version(name) for name in _PACKAGES},
+            "commit": _commit(),
             "python": platform.python_version(),
             "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
             "base_model": self._base_model,
@@ -123,3 +126,17 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def _commit() -> str | None:
+    """Return the commit of the source tree, with "+" if files differ from it; None for an installed package."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        git = partial(subprocess.run, cwd=root, capture_output=True, text=True, timeout=5, check=True)
+        commit = git(["git", "rev-parse", "HEAD"]).stdout.strip()
+        changed = git(["git", "status", "--porcelain", "--untracked-files=no"]).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+" if changed else "")

@@ -8,6 +8,9 @@ import math
 
 from fitness.errors import ConfigError
 
+LARGEST_SEED = 2**32 - 1
+"""Every generator of chance takes seeds up to this one."""
+
 
 def check_integer(field: str, given: object, low: int, high: int | None = None, limit: str = "") -> None:
     """Refuse anything but an integer in [low, high].

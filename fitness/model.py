@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from fitness.adapter import AdapterStack, LoraSpec
@@ -27,6 +28,8 @@ from fitness.organism import FOLDER as ORGANISM
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB = ("huggingface.co", 443)
+_BROKEN = (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError)
+"""What loading a torn, foreign or missing model raises."""
 _PATIENCE = 3.0
 """Seconds to wait for the hub before saying that it cannot be reached."""
 
@@ -86,6 +89,8 @@ class Prompts:
     """First token of each " name"; all different."""
     bos: tuple[int, ...]
     """The token that begins every text by the tokenizer's own default; empty for none."""
+    vocabulary: int
+    """Tokens that the network knows; a tokenizer may have more."""
 
     @classmethod
     def of(cls, base: BaseModel, action_names: Sequence[str], manual: str = "") -> "Prompts":
@@ -105,19 +110,33 @@ class Prompts:
         default = list(base.tokenizer("")["input_ids"])
         bos = tuple(default[:1]) if default and default[0] == base.tokenizer.bos_token_id else ()
         text = manual if base.config.manual else ""
-        return cls(base.tokenizer, text, base.config.suffix, tuple(action_names), tuple(f[0] for f in firsts), bos)
+        known = base.network.get_input_embeddings().num_embeddings
+        return cls(
+            base.tokenizer, text, base.config.suffix, tuple(action_names), tuple(f[0] for f in firsts), bos, known
+        )
 
     def prefixes(self, strategies: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each strategy's prefix."""
         head = f"{self.manual}\n\n" if self.manual else ""
-        return [[*self.bos, *ids] for ids in _encode(self.tokenizer, [f"{head}{text}\n" for text in strategies])]
+        return [[*self.bos, *ids] for ids in self._encode([f"{head}{text}\n" for text in strategies])]
 
     def rows(self, observations: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each observation's row; at least one token each."""
-        rows = _encode(self.tokenizer, [f"{text}{self.suffix}" for text in observations])
+        rows = self._encode([f"{text}{self.suffix}" for text in observations])
         if not all(rows):
             raise ModelError("model.suffix: expected at least one token of observation and suffix, got none")
         return rows
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Encode texts, and refuse tokens that the network has no vector for."""
+        encoded = _encode(self.tokenizer, texts)
+        largest = max((max(ids) for ids in encoded if ids), default=0)
+        if largest >= self.vocabulary:
+            raise ModelError(
+                f"model.name: expected a tokenizer whose tokens the network knows ({self.vocabulary}), "
+                f"got token {largest}"
+            )
+        return encoded
 
 
 class PopulationModel:
@@ -203,6 +222,7 @@ def load_base_model(config: ModelConfig) -> BaseModel:
         ModelError: nothing is there, or it is not a causal LM with a tokenizer.
     """
     config = replace(config, name=str(ORGANISM)) if config.name == "organism" else config
+    _check_device(config.device)
     folder = Path(config.name).is_dir()
     if not folder and not _HUB_ID.fullmatch(config.name):
         raise ModelError(f"model.name: expected a folder that exists or a hub id (org/name), got {config.name!r}")
@@ -210,12 +230,12 @@ def load_base_model(config: ModelConfig) -> BaseModel:
         raise ModelError(f"model.name: expected a folder with a config.json, got {config.name!r}")
     try:
         return _load(config, offline=True)
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
+    except _BROKEN as error:
         if folder or not _hub_answers():
             raise ModelError(_why_not(config.name, folder, error)) from error
     try:
         return _load(config, offline=False)
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
+    except _BROKEN as error:
         raise ModelError(_why_not(config.name, True, error)) from error
 
 
@@ -252,6 +272,17 @@ def _load(config: ModelConfig, *, offline: bool) -> BaseModel:
         network = AutoModelForCausalLM.from_pretrained(config.name, attn_implementation="eager", **options)
     network.to(config.device)
     return BaseModel(config, network.eval(), tokenizer)
+
+
+def _check_device(name: str) -> None:
+    """Raise unless tensors can be computed with on the device called `name`."""
+    try:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(
+            f"model.device: expected a device of this machine, such as cpu or cuda, got {name!r} ({reason})"
+        ) from error
 
 
 def _hub_answers() -> bool:

@@ -40,6 +40,10 @@ class Lifespan(Objective):
         return np.where(episodes.end == "failed", np.nan, episodes.length.astype(np.float64))
 
 
+_LEAST_LEAD = 1.25
+"""A shorter yardstick than this measures noise."""
+
+
 @dataclass(frozen=True)
 class Yardstick:
     """Score = (mean lifespan - random) / (expert - random): 0 lives like chance, 1 like who knows every rule."""
@@ -51,10 +55,10 @@ class Yardstick:
 
     def __post_init__(self) -> None:
         """Refuse a yardstick without length."""
-        if not self.expert > self.random:
+        if not self.expert >= _LEAST_LEAD * self.random:
             raise ConfigError(
-                f"environment: expected an expert that outlives random actions, got mean lifespans of {self.expert} "
-                f"and {self.random} (a longer horizon helps)"
+                f"environment: expected an expert that lives at least {_LEAST_LEAD} times as long as random actions, "
+                f"got mean lifespans of {self.expert:.1f} and {self.random:.1f} (a longer horizon helps)"
             )
 
     def score(self, lifespan: float) -> float:

@@ -153,6 +153,12 @@ class PopulationEngine(Engine):
             self._spend(self.model.forward.flops(prefix, ids.numel(), lengths.numel()), started)
             for p, members in enumerate(group.members):
                 out[list(members)] = scores[p, : len(members)]
+        if not np.isfinite(out).all():
+            config = self.model.base.config
+            raise EngineError(
+                f"model.name: expected a model that computes finite scores, got NaN or infinity from {config.name!r} "
+                f"in {config.dtype} (model.dtype=float32 overflows last)"
+            )
         return out
 
     def _spend(self, flops: float, started: float) -> None:

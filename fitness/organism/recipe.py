@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
+from fitness.checks import LARGEST_SEED, check_integer
 from fitness.environments.forage.text import MANUAL
 from fitness.environments.forage.world import ACTIONS
 from fitness.errors import ConfigError
@@ -60,9 +61,9 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes below one and a doubt that is no chance."""
+        check_integer("pretrain.seed", self.seed, 0, LARGEST_SEED)
         for name in ("steps", "strategies", "per_strategy"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"pretrain.{name}: expected an integer of at least 1, got {getattr(self, name)}")
+            check_integer(f"pretrain.{name}", getattr(self, name), 1)
         if not 0 <= self.doubt < 1:
             raise ConfigError(f"pretrain.doubt: expected a number in [0, 1), got {self.doubt}")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from evo.cli import main
+from evo.config import PARTS
 
 HEAVY = (
     "torch",
@@ -78,6 +79,14 @@ MISTAKES = [
     (["evolve", "adapter.rank=0"], ["adapter.rank", "expected at least 1", "0"]),
     (["evolve", "tracking.wandb.mode=ofline"], ["tracking.wandb.mode", "expected", "'offline'"]),
     (["evolve", "tracking.wandv=1"], ["tracking.wandv", "expected a component", "1"]),
+    (["evolve", "seed=4294967296"], ["seed", "expected at most 4294967295", "4294967296"]),
+    (["evolve", "temperature=1e6"], ["temperature", "at most 100", "1000000.0"]),
+    (["evolve", "algorithm.population=30"], ["algorithm.population", "expected 24", "set that one", "given 30"]),
+    (["evolve", "algorithm.elites=1"], ["algorithm.elites", "expected 3", "set that one", "given 1"]),
+    (["evolve", "objective._target_=evo.config.AdapterConfig"], ["objective", "`by_agent`", "given AdapterConfig"]),
+    (["evolve", "population=~8"], ["population", "expected a whole number", "'~8'"]),
+    (["evolve", "experiment=tiny", "model.device=foo"], ["model.device", "such as cpu or cuda", "'foo'"]),
+    (["evolve", "experiment=tiny", "model.device=meta"], ["model.device", "such as cpu or cuda", "'meta'"]),
     (["evolve", "experiment=tiny", "hydra.run.dir=/proc/self/x"], ["hydra.run.dir", "expected", "/proc/self/x"]),
 ]
 
@@ -96,7 +105,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     assert told.startswith("forager: ")
     assert len(told.splitlines()) == 1
     assert all(word in told for word in words), told
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("*/*"))
 
 
 def test_the_process_ends_with_exit_code_2_and_no_traceback(tmp_path: Path) -> None:
@@ -113,3 +122,42 @@ def test_a_folder_that_holds_a_run_is_refused(
     monkeypatch.chdir(tmp_path)
     assert main(["evolve", "experiment=tiny", "hydra.run.dir=."]) == 2
     assert "hydra.run.dir: expected a new or empty folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", sorted(PARTS))
+def test_a_file_without_a_target_is_one_sentence(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "conf" / part).mkdir(parents=True)
+    (tmp_path / "conf" / part / "mine.yaml").write_text("pressure: 2.0\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["evolve", f"hydra.searchpath=[file://{tmp_path}/conf]", f"{part}=mine"]) == 2
+    told = capsys.readouterr().err
+    assert f"forager: {part}: expected a component of the family conf/{part}/" in told
+    assert "given no _target_" in told
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["taken.txt"], ["folder", "expected a folder", "which is a file"]),
+        (["."], ["folder", "expected a new or empty folder"]),
+        (["new", "--seed", "-1"], ["pretrain.seed", "at least 0", "-1"]),
+        (["new", "--seed", "99999999999999999999"], ["pretrain.seed", "at most 4294967295"]),
+        (["new", "--steps", "0"], ["pretrain.steps", "at least 1", "0"]),
+    ],
+)
+def test_pretraining_that_could_not_be_kept_does_not_begin(
+    arguments: list[str],
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "taken.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    assert main(["pretrain", *arguments]) == 2
+    told = capsys.readouterr().err
+    assert all(word in told for word in words), told
+    assert (tmp_path / "taken.txt").read_text() == "mine"

@@ -124,3 +124,15 @@ def test_an_experiment_that_names_no_file_is_one_sentence(tmp_path: Path) -> Non
     (tmp_path / "config.yaml").write_text("defaults: [{selection: tournament}, _self_, {experiment: quickstart}]\n")
     with pytest.raises(ConfigError, match=r"selection: .* given turnament \(did you mean 'tournament'\?\)"):
         compose_run([], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "folder"),
+    [("outputs/lr=0.001", "outputs/lr=0.001"), ("läufe/ü (1)", "läufe/ü (1)"), ("it's;#1&!", "it's;#1&!")],
+)
+def test_a_path_may_hold_any_character(given: str, folder: str) -> None:
+    assert compose_run([f"hydra.run.dir={given}"]).folder == Path(folder)
+
+
+def test_a_tilde_is_the_home_folder() -> None:
+    assert compose_run(["hydra.run.dir=~/run"]).folder == Path.home() / "run"

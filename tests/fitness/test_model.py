@@ -207,6 +207,21 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
         load_base_model(ModelConfig(name=str(tmp_path)))
 
 
+def test_torn_weights_are_refused(tmp_path: Path) -> None:
+    save_tiny(tmp_path, "llama")
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(ModelError, match=r"model\.name: expected a causal LM with its tokenizer"):
+        load_base_model(ModelConfig(name=str(tmp_path)))
+
+
+def test_a_token_without_a_vector_is_refused(folder: Path) -> None:
+    base = load_base_model(ModelConfig(name=str(folder)))
+    base.network.resize_token_embeddings(20)
+    with pytest.raises(ModelError, match=r"expected a tokenizer whose tokens the network knows \(20\), got token"):
+        PopulationModel(base).prompts(ACTIONS).rows(OBSERVATIONS)
+
+
 def test_an_unknown_dtype_is_refused() -> None:
     with pytest.raises(
         ModelError, match=r"model\.dtype: expected one of float32.*got 'bfloat' \(did you mean 'bfloat16'"

@@ -30,8 +30,11 @@ def best(fitness: NDArray[np.float64], count: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, kw_only=True)
 class Best(Selection):
-    """DEAP's `selBest`: no chance in it, and no member twice."""
+    """DEAP's `selBest`: no chance in it, and no member twice before every member is chosen once."""
 
     def select(self, fitness: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Return the `count` best, best first; see `Selection.select`."""
-        return best(fitness, count)
+        """Return the `count` best, best first, then the best again; see `Selection.select`."""
+        if count < 0:
+            raise ValueError(f"count: expected at least 0, got {count}")
+        everyone = best(fitness, len(check_fitness(fitness)))
+        return np.resize(everyone, count)

@@ -31,7 +31,7 @@ FITNESS = arrays(np.float64, st.integers(1, 12), elements=st.floats(0.1, 100))
 @settings(deadline=None)
 def test_contract(selection: Selection, fitness: np.ndarray, seed: int, data: st.DataObject) -> None:
     before = fitness.copy()
-    count = data.draw(st.integers(0, len(fitness)))
+    count = data.draw(st.integers(0, 2 * len(fitness)))
     chosen = selection.select(fitness, count, np.random.default_rng(seed))
     assert chosen.shape == (count,)
     assert chosen.dtype == np.int64
@@ -165,3 +165,8 @@ def test_bad_fields_are_refused(make: Callable[[], Selection], message: str) -> 
 def test_what_deap_sees_can_be_pickled() -> None:
     candidate = pickle.loads(pickle.dumps(Candidate(3, (1.0, 2.0))))
     assert (candidate.position, candidate.fitness.values) == (3, (1.0, 2.0))
+
+
+def test_the_best_come_again_when_more_are_asked_for_than_there_are() -> None:
+    chosen = Best().select(np.array([1.0, 3.0, 2.0]), 5, np.random.default_rng(0))
+    assert chosen.tolist() == [1, 2, 0, 1, 2]

@@ -167,3 +167,10 @@ def test_groups_hold_every_row_once_within_the_limits(seats: list[int], row_chun
         assert max(heights) * len(heights) <= row_chunk
         assert max(heights) * len(heights) - sum(heights) <= 4
         assert all(seats[row] == seat for seat, rows in zip(group.seats, group.members, strict=True) for row in rows)
+
+
+def test_a_model_that_computes_no_numbers_is_refused(folder: Path) -> None:
+    broken = population_model(folder)
+    broken.base.network.lm_head.weight[:] = float("nan")
+    with pytest.raises(EngineError, match=r"model\.name: expected a model that computes finite scores, got NaN"):
+        decide(seated(broken, population_of(broken)))
