@@ -23,7 +23,7 @@ from evo.operators.variation import Variation
 from fitness.adapter import Adapter
 from fitness.checks import check_integer, check_number
 from fitness.environments.grammar import Grammar
-from fitness.errors import ConfigError
+from fitness.errors import ConfigError, StrategyError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ class Generational(Algorithm):
         self._initial = initial
         self._selection = selection
         self._variation = variation
-        self._strategies = tuple(grammar.parse(text) for text in config.strategies)
+        self._strategies = tuple(_parsed(grammar, text, i) for i, text in enumerate(config.strategies))
         self._generation = 0  # of the pending or the next ask
         self._next_id = 0
         self._asked = False
@@ -279,3 +279,11 @@ def _check_lifespans(
     if not any(len(values) for values in lived.values()):
         raise ValueError("lifespans: expected at least one episode, got none")
     return lived
+
+
+def _parsed(grammar: Grammar, text: str, index: int) -> tuple[str, ...]:
+    """Return the genes of a founder's strategy, or say which text is none."""
+    try:
+        return grammar.parse(text)
+    except StrategyError as error:
+        raise StrategyError(f"algorithm.strategies[{index}]: {error}") from error

@@ -23,7 +23,7 @@ class LogNormalAdaptation:
     """
 
     tau: tuple[float, float] = (0.05, 0.3)
-    """Bounds of the learning rate tau; at least 0."""
+    """Bounds of the learning rate tau; 0 to 10."""
     strategy: tuple[float, float] = (0.02, 0.5)
     """Bounds of the chance per slot; above 0, at most 1."""
     adapter: tuple[float, float] = (0.01, 2.0)
@@ -31,7 +31,7 @@ class LogNormalAdaptation:
 
     def __post_init__(self) -> None:
         """Refuse bounds out of order or range."""
-        check_range("tau", self.tau, 0.0)
+        check_range("tau", self.tau, 0.0, 10.0)
         check_range("strategy", self.strategy, 1e-6, 1.0)
         check_range("adapter", self.adapter, 1e-9)
 

@@ -1,17 +1,20 @@
 """Runs side by side: what `forager compare RUN RUN ...` prints.
 
-Owns a Markdown table of held-out scores, one line per run. Reads summary.json only.
+Owns a Markdown table of held-out scores, one line per run, and the list of settings in which the runs differ. Reads
+summary.json and config.yaml only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+import yaml
 
 from evo.records import HeldOut, Summary
 from fitness.errors import OutputError
 
 
 def compare(folders: Sequence[Path]) -> str:
-    """Return a Markdown table of the runs' held-out scores, in the order given.
+    """Return a Markdown table of the runs' held-out scores, in the order given, and what differs between the runs.
 
     Raises:
         OutputError: a folder has no summary.json, or one that cannot be read.
@@ -20,7 +23,42 @@ def compare(folders: Sequence[Path]) -> str:
         "| run | seed | frozen | evolved | evolved lifespan | decisions | seconds |",
         "|---|---|---|---|---|---|---|",
     ]
-    return "\n".join([*lines, *(_line(_read(folder)) for folder in folders)])
+    lines += [_line(_read(folder)) for folder in folders]
+    differing = _differences([_settings(folder) for folder in folders])
+    if differing:
+        lines += ["", "The runs differ in:", *(f"- {name}: {', '.join(values)}" for name, values in differing.items())]
+    return "\n".join(lines)
+
+
+def _settings(folder: Path) -> dict[str, str]:
+    """Return a run's configuration as dotted fields; empty if it is not there."""
+    path = folder / "config.yaml"
+    return dict(_flat(yaml.safe_load(path.read_text(encoding="utf-8")), "")) if path.is_file() else {}
+
+
+def _flat(node: object, field: str) -> Iterator[tuple[str, str]]:
+    """Yield (dotted field, value as text) of everything in `node`."""
+    if isinstance(node, dict) and node:
+        for key, value in node.items():
+            yield from _flat(value, f"{field}.{key}" if field else str(key))
+    else:
+        yield field, "null" if node is None else str(node)
+
+
+def _differences(settings: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
+    """Return the fields, but for the seed, that have not the same value in all runs, each run's value in order.
+
+    Where one run has another component than the others, its own fields go without saying.
+    """
+    fields = dict.fromkeys(field for one in settings for field in one if field != "seed")
+    values = {field: [one.get(field, "not set") for one in settings] for field in fields}
+    differing = {field: given for field, given in values.items() if len(set(given)) > 1}
+    replaced = tuple(field.removesuffix("_target_") for field in differing if field.endswith("._target_"))
+    return {
+        field: given
+        for field, given in differing.items()
+        if not any(field.startswith(part) and field != f"{part}_target_" for part in replaced)
+    }
 
 
 def _read(folder: Path) -> Summary:

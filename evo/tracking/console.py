@@ -49,7 +49,7 @@ class ConsoleTracker(Tracker):
             f"{started.run}: {started.population} agents in {started.environment}, {started.generations} generations, "
             f"seed {started.seed}"
         )
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._live.update(self._progress)
             self._live.start()
 

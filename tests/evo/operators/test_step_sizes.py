@@ -45,7 +45,7 @@ def test_two_parents_give_their_geometric_mean() -> None:
 @pytest.mark.parametrize(
     ("bounds", "message"),
     [
-        ({"tau": (0.3, 0.1)}, r"tau\[1\]: expected a number of at least 0.3, got 0.1"),
+        ({"tau": (0.3, 0.1)}, r"tau\[1\]: expected a number from 0.3 to 10, got 0.1"),
         ({"strategy": (0.1, 2.0)}, r"strategy\[1\]: expected a number from 0.1 to 1, got 2.0"),
         ({"adapter": (0.0, 2.0)}, r"adapter\[0\]: expected a number of at least 1e-09, got 0.0"),
     ],

@@ -1,0 +1,45 @@
+"""Runs side by side: the figures of each, and what was set otherwise."""
+
+from pathlib import Path
+
+import pytest
+
+from evo.report.compare import compare
+from fitness.errors import OutputError
+from tests.evo.fake_run import write_run
+
+SETTINGS = """\
+seed: {seed}
+environment:
+  _target_: fitness.environments.forage.ForageConfig
+  wolves: {wolves}
+finetune:
+  _target_: {finetune}
+"""
+
+
+def run(folder: Path, *, seed: int = 0, wolves: int = 1, finetune: str = "null") -> Path:
+    write_run(folder)
+    (folder / "config.yaml").write_text(SETTINGS.format(seed=seed, wolves=wolves, finetune=finetune))
+    return folder
+
+
+def test_each_run_has_its_line(tmp_path: Path) -> None:
+    lines = compare([run(tmp_path / "a"), run(tmp_path / "b", seed=1)]).splitlines()
+    assert len(lines) == 4
+    assert "| 0.21 (0.18 to 0.24) | 0.68 (0.63 to 0.73) | 75.0 |" in lines[2]
+
+
+def test_what_differs_is_told_but_not_the_seed(tmp_path: Path) -> None:
+    runs = [
+        run(tmp_path / "a"),
+        run(tmp_path / "b", seed=3, wolves=0, finetune="mine.Method\n  rate: 0.1"),
+    ]
+    told = compare(runs).split("The runs differ in:\n")[1].splitlines()
+    assert told == ["- environment.wolves: 1, 0", "- finetune._target_: null, mine.Method"]
+
+
+def test_a_run_without_a_summary_is_refused(tmp_path: Path) -> None:
+    write_run(tmp_path / "cut", finished=False)
+    with pytest.raises(OutputError, match=r"run: expected the folder of a finished run with a summary\.json, given"):
+        compare([tmp_path / "cut"])
