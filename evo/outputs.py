@@ -16,7 +16,6 @@ CLAIM = "config.yaml"
 """Whoever makes this file owns the folder."""
 RECORDS = "telemetry"
 """There as soon as anything was recorded."""
-_BEFORE_RECORDS = (CLAIM, "manifest.json", "wandb")
 
 
 def check_folder(folder: Path, field: str) -> None:
@@ -58,6 +57,7 @@ def claim_folder(folder: Path, config: str) -> None:
     except FileExistsError as error:
         raise _taken(folder, FIELD) from error
     except OSError as error:
+        give_up_folder(folder)
         raise OutputError(
             f"{FIELD}: expected a folder that can be written, given {str(folder)!r} ({error.strerror})"
         ) from error
@@ -88,10 +88,10 @@ def give_up_folder(folder: Path) -> bool:
     """Undo the claim of a run that recorded nothing, so that it can be begun again; tell whether that was so."""
     if (folder / RECORDS).exists():
         return False
-    for name in _BEFORE_RECORDS:
-        shutil.rmtree(folder / name, ignore_errors=True)
-        (folder / name).unlink(missing_ok=True)
-    with suppress(OSError):  # somebody else put something there, which stays
+    shutil.rmtree(folder / "wandb", ignore_errors=True)
+    with suppress(OSError):  # what somebody else put there stays
+        for name in (CLAIM, "manifest.json"):
+            (folder / name).unlink(missing_ok=True)
         folder.rmdir()
     return True
 

@@ -87,6 +87,11 @@ MISTAKES = [
     (["evolve", "population=~8"], ["population", "expected a whole number", "'~8'"]),
     (["evolve", "experiment=tiny", "model.device=foo"], ["model.device", "such as cpu or cuda", "'foo'"]),
     (["evolve", "experiment=tiny", "model.device=meta"], ["model.device", "such as cpu or cuda", "'meta'"]),
+    (["pretrain", __file__], ["folder", "expected a folder", "which is a file"]),
+    (["pretrain", str(Path(__file__).parent)], ["folder", "expected a new or empty folder"]),
+    (["pretrain", "new", "--seed", "-1"], ["pretrain.seed", "at least 0", "-1"]),
+    (["pretrain", "new", "--seed", "99999999999999999999"], ["pretrain.seed", "at most 4294967295"]),
+    (["pretrain", "new", "--steps", "0"], ["pretrain.steps", "at least 1", "0"]),
     (["evolve", "experiment=tiny", "hydra.run.dir=/proc/self/x"], ["hydra.run.dir", "expected", "/proc/self/x"]),
 ]
 
@@ -136,28 +141,3 @@ def test_a_file_without_a_target_is_one_sentence(
     assert f"forager: {part}: expected a component of the family conf/{part}/" in told
     assert "given no _target_" in told
     assert not (tmp_path / "outputs").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["taken.txt"], ["folder", "expected a folder", "which is a file"]),
-        (["."], ["folder", "expected a new or empty folder"]),
-        (["new", "--seed", "-1"], ["pretrain.seed", "at least 0", "-1"]),
-        (["new", "--seed", "99999999999999999999"], ["pretrain.seed", "at most 4294967295"]),
-        (["new", "--steps", "0"], ["pretrain.steps", "at least 1", "0"]),
-    ],
-)
-def test_pretraining_that_could_not_be_kept_does_not_begin(
-    arguments: list[str],
-    words: list[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    (tmp_path / "taken.txt").write_text("mine")
-    monkeypatch.chdir(tmp_path)
-    assert main(["pretrain", *arguments]) == 2
-    told = capsys.readouterr().err
-    assert all(word in told for word in words), told
-    assert (tmp_path / "taken.txt").read_text() == "mine"
