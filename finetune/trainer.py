@@ -121,25 +121,33 @@ class _Session:
     def _backward(self, columns: Tensor, start: Tensor) -> Tensor:
         """Add the gradients of one optimisation step; return each agent's mean loss [P].
 
-        Strategies are read once, forward and backward, however many pieces the rows are cut into.
+        Strategies are read once, forward and backward, however many pieces the rows are cut into. Each strand gathers
+        gradients of its own, which meet at the end.
         """
         begun = time.perf_counter()
         prefix = self._read(training=True)
-        shared = _cut_off(prefix)
-        total = torch.zeros(len(start), device=start.device)
-        for piece in _split(columns, self._columns_at_once()):
-            part = self.batch.part(piece)
-            now = self._score(shared, part, training=True)
-            losses = self.lesson.loss(now, start[:, piece], part).sum(dim=1) / len(columns)
-            losses.sum().backward()
-            total += losses.detach()
-        _send_back(shared, prefix)
-        self.seconds += time.perf_counter() - begun
-        return total
 
-    def _columns_at_once(self) -> int:
-        """Return how many decisions of each agent fit into one forward."""
-        return max(1, self.config.rows_at_once // len(self.prefixes))
+        def learn(pieces: Sequence[Tensor]) -> tuple[Tensor, Prefix]:
+            shared, total = _cut_off(prefix), torch.zeros(len(start), device=start.device)
+            for piece in pieces:
+                part = self.batch.part(piece)
+                losses = self.lesson.loss(self._score(shared, part), start[:, piece], part).sum(dim=1) / len(columns)
+                losses.sum().backward()
+                total += losses.detach()
+            return total, shared
+
+        strands = _strands(self._cut(columns), self.model.strands)
+        learnt = self.model.side_by_side(learn, strands)
+        _send_back([shared for _, shared in learnt], prefix)
+        self._count(columns, prefix, backward=True)
+        self.seconds += time.perf_counter() - begun
+        return torch.stack([total for total, _ in learnt]).sum(dim=0)
+
+    def _cut(self, columns: Tensor) -> tuple[Tensor, ...]:
+        """Cut columns into even pieces: small enough for `rows_at_once`, and work for every strand."""
+        pieces = math.ceil(len(columns) * len(self.prefixes) / self.config.rows_at_once)
+        strands = self.model.strands
+        return torch.tensor_split(columns, min(len(columns), math.ceil(pieces / strands) * strands))
 
     @torch.no_grad()
     def _score_all(self, columns: Tensor | None = None) -> Tensor:
@@ -147,9 +155,10 @@ class _Session:
         begun = time.perf_counter()
         wanted = torch.arange(len(self.batch)) if columns is None else columns
         prefix = self._read()
-        pieces = [self._score(prefix, self.batch.part(c)) for c in _split(wanted, self._columns_at_once())]
+        scores = self.model.side_by_side(lambda piece: self._score(prefix, self.batch.part(piece)), self._cut(wanted))
+        self._count(wanted, prefix)
         self.seconds += time.perf_counter() - begun
-        return torch.cat(pieces, dim=1)
+        return torch.cat(scores, dim=1)
 
     def _read(self, *, training: bool = False) -> Prefix:
         """Read all strategies with the adapters as they are now, counting what it costs."""
@@ -157,11 +166,16 @@ class _Session:
         self.flops += self.model.forward.read_flops(prefix) * (2 if training else 1)
         return prefix
 
-    def _score(self, prefix: Prefix, part: Batch, *, training: bool = False) -> Tensor:
-        """Return log-probabilities [P, b, A], counting what they cost."""
-        spent = self.model.forward.flops(prefix, part.ids.numel(), part.lengths.numel())
-        self.flops += spent * (2 if training else 1)
+    def _score(self, prefix: Prefix, part: Batch) -> Tensor:
+        """Return log-probabilities [P, b, A]."""
         return self.model.action_log_probs(prefix, part.ids, part.lengths, self.prompts.actions, self.temperature)
+
+    def _count(self, columns: Tensor, prefix: Prefix, *, backward: bool = False) -> None:
+        """Count what scoring `columns` cost."""
+        for piece in self._cut(columns):
+            lengths = self.batch.lengths[:, piece]
+            spent = self.model.forward.flops(prefix, lengths.numel() * int(lengths.max()), lengths.numel())
+            self.flops += spent * (2 if backward else 1)
 
     def _judge(self, start: Tensor, losses: Tensor, sound: Tensor, judged: Tensor) -> Training:
         """Compare with the parents and refuse what is broken, has drifted too far or has collapsed."""
@@ -217,14 +231,15 @@ def _cut_off(prefix: Prefix) -> Prefix:
     return Prefix(adapters, tuple(map(leaf, prefix.keys)), tuple(map(leaf, prefix.values)), prefix.lengths)
 
 
-def _send_back(shared: Prefix, prefix: Prefix) -> None:
-    """Go backward through the reading of `prefix` with the gradients that gathered in `shared`."""
-    pairs = [
-        (tensor, leaf.grad)
-        for tensor, leaf in zip(_tensors(prefix), _tensors(shared), strict=True)
-        if leaf.grad is not None
-    ]
-    torch.autograd.backward([tensor for tensor, _ in pairs], [gradient for _, gradient in pairs])
+def _send_back(shared: Sequence[Prefix], prefix: Prefix) -> None:
+    """Go backward through the reading of `prefix` with the gradients that gathered in all of `shared`."""
+    tensors, gradients = [], []
+    for tensor, *leaves in zip(_tensors(prefix), *map(_tensors, shared), strict=True):
+        gathered = [leaf.grad for leaf in leaves if leaf.grad is not None]
+        if gathered:
+            tensors.append(tensor)
+            gradients.append(torch.stack(gathered).sum(dim=0) if len(gathered) > 1 else gathered[0])
+    torch.autograd.backward(tensors, gradients)
 
 
 def _tensors(prefix: Prefix) -> list[Tensor]:
@@ -235,3 +250,8 @@ def _tensors(prefix: Prefix) -> list[Tensor]:
 def _split(columns: Tensor, size: int) -> Iterator[Tensor]:
     """Yield `columns` in pieces of at most `size`."""
     yield from torch.split(columns, size)
+
+
+def _strands(pieces: Sequence[Tensor], count: int) -> list[Sequence[Tensor]]:
+    """Deal pieces out to at most `count` strands."""
+    return [pieces[i::count] for i in range(min(count, len(pieces)))]

@@ -8,7 +8,7 @@ import itertools
 import os
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from fitness.adapter import AdapterStack, LoraSpec
+from fitness.cores import Piece, Result, cores, side_by_side
 from fitness.errors import ModelError, nearest
 from fitness.forwards.base import Forward, Prefix
 from fitness.forwards.choose import make_forward
@@ -205,6 +206,15 @@ class PopulationModel:
         logits = self.forward.action_logits(prefix, ids.to(self.device), lengths.to(self.device), tokens)
         scale = torch.as_tensor(temperature, dtype=torch.float32, device=self.device).reshape(-1, 1, 1)
         return torch.log_softmax(logits / scale, dim=-1)
+
+    @property
+    def strands(self) -> int:
+        """How many pieces of work go on at the same time: the cores of a CPU; an accelerator takes one at a time."""
+        return cores() if self.device.type == "cpu" else 1
+
+    def side_by_side(self, do: Callable[[Piece], Result], pieces: Sequence[Piece]) -> list[Result]:
+        """Return `do` of every piece, in their order, `strands` at a time (see `fitness.cores`)."""
+        return [do(piece) for piece in pieces] if self.strands == 1 else side_by_side(do, pieces)
 
     def _check(self, stack: AdapterStack, prefixes: int) -> None:
         """Raise unless the stack fits the model and the number of prefixes."""

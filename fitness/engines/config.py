@@ -17,7 +17,7 @@ _FORWARDS = ("auto", "huggingface", "llama")
 class PopulationEngineConfig:
     """The whole population in one forward."""
 
-    row_chunk: int = 64
+    row_chunk: int = 16
     """Rows that go through the model together; what fits in the processor's cache is fastest."""
     forward: str = "auto"
     """"huggingface" runs the model's own code, "llama" ours for that family, "auto" the fastest that fits."""

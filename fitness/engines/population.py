@@ -27,12 +27,15 @@ _PROBES = 4
 _SPARE_ROWS = 4
 """Padding rows that a group may hold before a group of its own is cheaper."""
 
+_FEWEST_ROWS, _SHARES = 4, 8
+"""A small batch is cut into this many shares for the cores, of at least so many rows."""
+
 
 class PopulationEngine(Engine):
     """Decides for a seated population with one shared base model."""
 
     def __init__(
-        self, model: PopulationModel, *, action_names: Sequence[str], manual: str = "", row_chunk: int = 64
+        self, model: PopulationModel, *, action_names: Sequence[str], manual: str = "", row_chunk: int = 16
     ) -> None:
         """Make an engine for one environment.
 
@@ -74,7 +77,7 @@ class PopulationEngine(Engine):
         prefix = self._seated(seats)
         rows = self._encode(observations)
         self._probes = list(observations[:_PROBES]) or self._probes
-        groups = plan_groups(seats, self.row_chunk)
+        groups = plan_groups(seats, self._rows_at_once(len(seats)))
         self._kept = {group.seats: self._kept.get(group.seats) or prefix.take(group.seats) for group in groups}
         log_probs = self._score(self._kept, groups, rows)
         self._usage = replace(self._usage, decisions=self._usage.decisions + len(rows))
@@ -97,7 +100,7 @@ class PopulationEngine(Engine):
         prefix = self._seated(seats)
         base = self._read(_without_updates(AdapterStack.of([agent.adapter for agent in self._agents])))
         rows = self._encode(self._probes * len(self._agents))
-        groups = plan_groups(seats, self.row_chunk)
+        groups = plan_groups(seats, self._rows_at_once(len(seats)))
         acting, still = (self._score({g.seats: p.take(g.seats) for g in groups}, groups, rows) for p in (prefix, base))
         difference = np.abs(acting.astype(np.float64) - still).mean(axis=1).reshape(len(self._agents), -1).mean(axis=1)
         silent = [a.id for a, d in zip(self._agents, difference, strict=True) if d == 0 and not a.adapter.is_zero()]
@@ -130,11 +133,14 @@ class PopulationEngine(Engine):
         prefixes = self.prompts.prefixes([agent.strategy for agent in self._agents])
         lengths = [len(tokens) for tokens in prefixes]
         self._prefix_lengths = np.array(lengths)
-        parts, started = [], time.perf_counter()
+        size, started = self._rows_at_once(len(prefixes)), time.perf_counter()
+
+        def read(first: int) -> Prefix:
+            part = slice(first, first + size)
+            return self.model.read(_part(stack, part), prefixes[part], width=max(lengths))
+
         with torch.inference_mode():
-            for first in range(0, len(prefixes), self.row_chunk):
-                part = slice(first, first + self.row_chunk)
-                parts.append(self.model.read(_part(stack, part), prefixes[part], width=max(lengths)))
+            parts = self.model.side_by_side(read, range(0, len(prefixes), size))
         self._spend(sum(self.model.forward.read_flops(part) for part in parts), started)
         return Prefix.join(parts)
 
@@ -142,17 +148,25 @@ class PopulationEngine(Engine):
         self, prefixes: Mapping[tuple[int, ...], Prefix], groups: Sequence["Group"], rows: Sequence[list[int]]
     ) -> NDArray[np.float32]:
         """Return the action log-probabilities [n, A] of all rows."""
+        padded = [pad_rows([[rows[i] for i in members] for members in group.members]) for group in groups]
+        started = time.perf_counter()
+
+        def score(index: int) -> NDArray[np.float32]:
+            seats = groups[index].seats
+            ids, lengths = padded[index]
+            temperature = self._temperature[list(seats)]
+            result = self.model.action_log_probs(prefixes[seats], ids, lengths, self.prompts.actions, temperature)
+            return result.numpy(force=True)
+
+        with torch.inference_mode():
+            scores = self.model.side_by_side(score, range(len(groups)))
+        flops = self.model.forward.flops
+        spent = (flops(prefixes[g.seats], i.numel(), n.numel()) for g, (i, n) in zip(groups, padded, strict=True))
+        self._spend(sum(spent), started)
         out = np.empty((len(rows), len(self.prompts.actions)), dtype=np.float32)
-        for group in groups:
-            ids, lengths = pad_rows([[rows[i] for i in members] for members in group.members])
-            prefix, temperature = prefixes[group.seats], self._temperature[list(group.seats)]
-            started = time.perf_counter()
-            with torch.inference_mode():
-                result = self.model.action_log_probs(prefix, ids, lengths, self.prompts.actions, temperature)
-            scores = result.numpy(force=True)
-            self._spend(self.model.forward.flops(prefix, ids.numel(), lengths.numel()), started)
+        for group, part in zip(groups, scores, strict=True):
             for p, members in enumerate(group.members):
-                out[list(members)] = scores[p, : len(members)]
+                out[list(members)] = part[p, : len(members)]
         if not np.isfinite(out).all():
             config = self.model.base.config
             raise EngineError(
@@ -160,6 +174,15 @@ class PopulationEngine(Engine):
                 f"in {config.dtype} (model.dtype=float32 overflows last)"
             )
         return out
+
+    def _rows_at_once(self, rows: int) -> int:
+        """Return how many of `rows` rows go together: `row_chunk`, or fewer, so that the cores share a small batch.
+
+        It depends on nothing but the rows: how many cores there are changes no result.
+        """
+        if self.model.device.type != "cpu":
+            return self.row_chunk
+        return min(self.row_chunk, max(_FEWEST_ROWS, -(-rows // _SHARES)))
 
     def _spend(self, flops: float, started: float) -> None:
         """Count what one forward cost."""

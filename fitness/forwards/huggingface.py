@@ -4,8 +4,10 @@ Owns the population-aware linear layer and the key-value cache of a prefix that 
 `ModelError`, models whose layers keep something else than keys and values, and layers that do not see every token.
 """
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -20,29 +22,34 @@ from fitness.forwards.base import Forward, Prefix, prefix_mask, row_mask
 _KNOWN_LAYERS = frozenset({"full_attention", "sliding_attention"})
 
 
+class Acting(threading.local):
+    """Whose adapters act; each thread has its own, so that several may use one network at the same time."""
+
+    adapters: Mapping[str, Tensor] = MappingProxyType({})
+    """A [P, r, in] and scaled B [P, out, r] of every adapted layer."""
+    tokens: int = 0
+    """Tokens of the whole batch."""
+
+
 class PopulationLinear(nn.Module):
     """A frozen linear layer that adds each genome's own low-rank update to that genome's rows."""
 
-    def __init__(self, base: nn.Linear, name: str) -> None:
+    def __init__(self, base: nn.Linear, name: str, acting: Acting) -> None:
         """Take over the weights of `base`, called `name` in the model."""
         super().__init__()
         self.in_features, self.out_features, self.name = base.in_features, base.out_features, name
-        self.weight, self.bias = base.weight, base.bias
-        self.update: tuple[Tensor, Tensor] | None = None
-        """(A [P, r, in], scaled B [P, out, r]) while a stack is active."""
-        self.tokens = 0
-        """Tokens of the whole batch while a stack is active."""
+        self.weight, self.bias, self.acting = base.weight, base.bias, acting
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to [P * n, ..., in] (or [P * n * T, in]), rows grouped by genome."""
         out = F.linear(x, self.weight, self.bias)
-        if self.update is None:
+        a, b = (self.acting.adapters.get(f"{self.name}.{part}") for part in "ab")
+        if a is None or b is None:
             return out
-        a, b = self.update
-        if x.numel() != self.tokens * self.in_features:
+        if x.numel() != self.acting.tokens * self.in_features:
             raise ModelError(
                 f"model.targets: expected linear layers that see every token, got {self.name}, which saw "
-                f"{x.numel() // self.in_features} of {self.tokens}"
+                f"{x.numel() // self.in_features} of {self.acting.tokens}"
             )
         down = torch.bmm(x.reshape(len(a), -1, self.in_features), a.transpose(1, 2))
         return out.view(len(a), -1, self.out_features).baddbmm_(down, b.transpose(1, 2)).view(out.shape)
@@ -81,7 +88,8 @@ class HuggingFaceForward(Forward):
         self.network: Any = network
         self.config = network.config.get_text_config()
         _refuse_unknown_layers(self.config)
-        self.linears = {name: _replace(network, name) for name in targets}
+        self.acting = Acting()
+        self.linears = {name: _replace(network, name, self.acting) for name in targets}
         self.plain_head = _head_is_plain(network)
         every_linear = (m for m in network.base_model.modules() if isinstance(m, (nn.Linear, PopulationLinear)))
         self.weights = sum(m.weight.numel() for m in every_linear)
@@ -93,7 +101,7 @@ class HuggingFaceForward(Forward):
         cache: Any = DynamicCache()
         positions = (torch.arange(width, device=ids.device) - (width - lengths)[:, None]).clamp_(min=0)
         mask = self._windowed(prefix_mask(lengths, width, self.network.dtype))
-        with self._active(adapters, genomes, ids.numel()):
+        with self._active(adapters, ids.numel()):
             self._base(ids, mask, positions, cache)
         return Prefix(adapters, tuple(x.keys for x in cache.layers), tuple(x.values for x in cache.layers), lengths)
 
@@ -106,7 +114,7 @@ class HuggingFaceForward(Forward):
         mask = self._windowed(row_mask(prefix, rows, width, self.network.dtype))
         last = lengths.flatten() - 1
         flat, positions = ids.flatten(0, 1), positions.flatten(0, 1)
-        with self._active(prefix.adapters, genomes, ids.numel()):
+        with self._active(prefix.adapters, ids.numel()):
             if self.plain_head:
                 hidden = self._base(flat, mask, positions, cache)
                 logits = self._head(hidden[torch.arange(len(flat), device=ids.device), last], actions)
@@ -133,17 +141,14 @@ class HuggingFaceForward(Forward):
         return a | {f"{name}.b": (stack.b[name] * stack.spec.scaling).to(like) for name in stack.spec.modules}
 
     @contextmanager
-    def _active(self, adapters: Mapping[str, Tensor], genomes: int, tokens: int) -> Iterator[None]:
-        """Make the adapters act inside the block."""
-        names = [name for name in self.linears if f"{name}.a" in adapters]
-        for name in names:
-            self.linears[name].update = (adapters[f"{name}.a"], adapters[f"{name}.b"])
-            self.linears[name].tokens = tokens
+    def _active(self, adapters: Mapping[str, Tensor], tokens: int) -> Iterator[None]:
+        """Make the adapters act inside the block, on this thread."""
+        before = (self.acting.adapters, self.acting.tokens)
+        self.acting.adapters, self.acting.tokens = adapters, tokens
         try:
             yield
         finally:
-            for name in names:
-                self.linears[name].update = None
+            self.acting.adapters, self.acting.tokens = before
 
     def _base(self, ids: Tensor, mask: Any, positions: Tensor, cache: Cache) -> Tensor:
         """Return the last hidden state [rows, T, d]."""
@@ -208,10 +213,10 @@ def linear_shapes(network: Any, targets: tuple[str, ...]) -> tuple[tuple[str, in
     return tuple(sorted((n, linears[n].in_features, linears[n].out_features) for n in chosen))
 
 
-def _replace(network: nn.Module, name: str) -> PopulationLinear:
+def _replace(network: nn.Module, name: str, acting: Acting) -> PopulationLinear:
     """Put a `PopulationLinear` in place of the linear layer called `name`."""
     parent, _, child = name.rpartition(".")
-    layer = PopulationLinear(network.get_submodule(name), name)  # type: ignore[arg-type]
+    layer = PopulationLinear(network.get_submodule(name), name, acting)  # type: ignore[arg-type]
     setattr(network.get_submodule(parent), child, layer)
     return layer
 

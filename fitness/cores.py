@@ -1,0 +1,59 @@
+"""Runs pieces of model work side by side, each on a core of its own.
+
+Owns the threads. PyTorch by itself splits every small operation among the cores, and they wait for each other at its
+end: with a busy neighbour, one core's delay is everyone's, an operation at a time. Pieces that meet only at the end of
+all the work lose nothing to waiting. Does not own what a piece is, or whether pieces pay on the device at hand
+(`PopulationModel.side_by_side`).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TypeVar
+
+import torch
+
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
+
+def cores() -> int:
+    """Return how many cores PyTorch may use; `OMP_NUM_THREADS` and `torch.set_num_threads` set it."""
+    return torch.get_num_threads()
+
+
+def side_by_side(do: Callable[[Piece], Result], pieces: Sequence[Piece]) -> list[Result]:
+    """Return `do` of every piece, in their order, as many at a time as there are cores.
+
+    A single piece gets all cores. `do` runs under the caller's autograd mode and must share nothing that it changes
+    with other pieces. The first error of a piece is raised; pieces that have not begun are dropped.
+    """
+    workers = min(cores(), len(pieces))
+    if workers < 2:
+        return [do(piece) for piece in pieces]
+    gradients, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+
+    def alone(piece: Piece) -> Result:
+        with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
+            return do(piece)
+
+    with _one_core_each():
+        return list(_pool(workers).map(alone, pieces))
+
+
+@contextmanager
+def _one_core_each() -> Iterator[None]:
+    """Keep PyTorch from splitting operations; the setting is the process's own, so it is put back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@lru_cache(maxsize=4)
+def _pool(workers: int) -> ThreadPoolExecutor:
+    """Return threads that are kept for the next time: PyTorch sets up each thread once."""
+    return ThreadPoolExecutor(workers, thread_name_prefix="forager")
