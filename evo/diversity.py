@@ -12,6 +12,9 @@ import torch
 from evo.genome import Genome
 from fitness.adapter import AdapterStack
 
+_COMPARED = 256
+"""Adapters that are compared with each other, at most: time and memory grow with the square."""
+
 
 def strategy_diversity(genomes: Sequence[Genome]) -> float:
     """Return the mean over pairs of the fraction of slots in which they differ, 0 to 1; 0 below two genomes.
@@ -31,19 +34,20 @@ def adapter_diversity(genomes: Sequence[Genome]) -> float:
     """Return the mean over pairs of the Frobenius distance between their delta W; 0 below two genomes.
 
     All modules count as one long vector. Inner products come from the factors, `<B1 A1, B2 A2> = sum((B1^T B2) * (A1
-    A2^T))`, so no delta W is formed: P genomes cost two Gram matrices of (P r)^2 per module.
+    A2^T))`, so no delta W is formed: P genomes cost two Gram matrices of (P r)^2 per module. Of a large population,
+    `_COMPARED` evenly spaced members stand for all.
     """
-    count = len(genomes)
+    count = min(len(genomes), _COMPARED)
     if count < 2:
         return 0.0
-    stack = AdapterStack.of([genome.adapter for genome in genomes])
+    stack = AdapterStack.of([genomes[i * len(genomes) // count].adapter for i in range(count)])
     rank = stack.spec.rank
     inner = torch.zeros(count, count, dtype=torch.float64)
     for name in stack.spec.modules:
         down = stack.a[name].double().flatten(0, 1)
-        up = stack.b[name].double().mT.flatten(0, 1)
+        up = stack.scaled_b(name).double().mT.flatten(0, 1)
         inner += ((up @ up.mT) * (down @ down.mT)).reshape(count, rank, count, rank).sum(dim=(1, 3))
     norms = inner.diagonal()
     squared = (norms[:, None] + norms[None, :] - 2.0 * inner).clamp_min(0.0)
     squared.fill_diagonal_(0.0)
-    return float(stack.spec.scaling * squared.sqrt().sum() / (count * (count - 1)))
+    return float(squared.sqrt().sum() / (count * (count - 1)))

@@ -20,6 +20,7 @@ from evo.recorder import Recorder
 from evo.records import Budget, GenerationRecord, GenomeRow, RunFinished, Summary
 from evo.tracking.fanout import Trackers
 from finetune.methods.base import Method
+from finetune.policies import Cost
 from finetune.trainer import Training, tune
 from fitness.agent import Agent
 from fitness.engines.population import PopulationEngine
@@ -78,20 +79,12 @@ class _Generation:
     training: Training | None
 
 
-@dataclass(frozen=True)
-class _Spent:
-    """What a run has spent on fine-tuning."""
-
-    flops: float = 0.0
-    seconds: float = 0.0
-
-
 def evolve(run: Run) -> Summary:
     """Breed for the run's generations, measure the result on held-out worlds, and return the summary."""
     started = time.perf_counter()
     yardstick = Yardstick.measure(run.environment, _YARDSTICK_SEEDS)
     founders: list[Genome] = []
-    spent = _Spent()
+    spent = Cost()
     for generation in range(run.generations):
         population = run.algorithm.ask(_rng(run.seed, generation, _BREED))
         founders = founders or population
@@ -100,11 +93,11 @@ def evolve(run: Run) -> Summary:
         watch.lap("rollout")
         run.algorithm.tell(run.objective.by_agent(lives.episodes))
         training = _tune_elites(run, generation, lives)
-        spent = _Spent(spent.flops + training.flops, spent.seconds + training.model_seconds) if training else spent
+        spent = spent + training.cost if training else spent
         watch.lap("finetune")
         rows = _rows(run, generation, population, yardstick)
         record = _record(run, _Generation(generation, population, lives.episodes, training), yardstick, watch)
-        run.recorder.write(record, rows, population, lives)
+        run.recorder.write(record, rows, population, run.algorithm.survivors(), lives)
         run.trackers.on_generation(record, rows)
     return _finish(run, founders, spent, started)
 
@@ -139,7 +132,7 @@ def _tune_elites(run: Run, generation: int, lives: Lives) -> Training | None:
     return training
 
 
-def _finish(run: Run, founders: Sequence[Genome], spent: _Spent, started: float) -> Summary:
+def _finish(run: Run, founders: Sequence[Genome], spent: Cost, started: float) -> Summary:
     """Measure frozen and evolved on held-out worlds, write the summary and tell the trackers."""
     usage = run.engine.usage
     first = _HELDOUT_SEEDS + _HELDOUT_STRIDE * run.seed
@@ -211,7 +204,7 @@ def _record(run: Run, lived: "_Generation", yardstick: Yardstick, watch: "_Stopw
         seconds=rollout + finetune,
         rollout_seconds=rollout,
         finetune_seconds=finetune,
-        model_seconds=watch.model_seconds + (training.model_seconds if training else 0.0),
+        model_seconds=watch.model_seconds + (training.cost.seconds if training else 0.0),
     )
 
 

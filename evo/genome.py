@@ -6,14 +6,14 @@ apart: a genome never changes, what is known of it grows. Does not own how genom
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fitness.adapter import Adapter
+from fitness.adapter import Adapter, AdapterStack
 from fitness.agent import Agent
 from fitness.environments.grammar import Grammar
 
@@ -89,6 +89,16 @@ class Genome:
             operator=record["operator"],
             born=record["born"],
         )
+
+
+def pack(genomes: Sequence[Genome]) -> list[Genome]:
+    """Return the genomes with their adapters side by side in one stack: a population in memory.
+
+    What earlier stacks hold of genomes that are gone can then be freed, and an engine seats the population without
+    another copy.
+    """
+    stack = AdapterStack.of([genome.adapter for genome in genomes])
+    return [replace(genome, adapter=adapter) for genome, adapter in zip(genomes, stack, strict=True)]
 
 
 @dataclass(frozen=True)

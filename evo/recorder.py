@@ -65,9 +65,14 @@ class Recorder:
         return self._env.grammar
 
     def write(
-        self, record: GenerationRecord, rows: Sequence[GenomeRow], population: Sequence[Genome], lives: Lives
+        self,
+        record: GenerationRecord,
+        rows: Sequence[GenomeRow],
+        population: Sequence[Genome],
+        survivors: Sequence[Genome],
+        lives: Lives,
     ) -> None:
-        """Write one generation."""
+        """Write one generation; adapters only of its survivors."""
         env = self._environment
         source = Source(
             run=self._run, generation=record.generation, environment=env.env_id, environment_version=env.version
@@ -75,8 +80,9 @@ class Recorder:
         names = {"action_names": self._env.action_names, "vital_names": self._env.vital_names}
         write_transitions(self._folder, source, lives.transitions, **names)
         write_episodes(self._folder, source, lives.episodes)
-        for row, genome in zip(rows, population, strict=True):
-            self._keep(row.adapter, genome.adapter)
+        digests = {row.id: row.adapter for row in rows}
+        for genome in survivors:
+            self._keep(digests[genome.id], genome.adapter)
         self._lineage.observe(record.generation, population, self._grammar)
         self._lineage.write(self._folder / "phylogeny.csv")
         self._genomes.append(record.generation, [row.row() for row in rows])

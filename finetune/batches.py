@@ -41,8 +41,17 @@ class Batch:
         """Return n, the decisions of each agent."""
         return self.ids.shape[1]
 
-    def part(self, columns: Tensor) -> "Batch":
-        """Return the decisions at `columns` of every agent."""
+    @property
+    def rows(self) -> int:
+        """Return P x n."""
+        return self.lengths.numel()
+
+    def of(self, agents: slice) -> "Batch":
+        """Return the decisions of neighbouring agents, as views."""
+        return Batch(**{field.name: getattr(self, field.name)[agents] for field in fields(self)})
+
+    def part(self, columns: Tensor | slice) -> "Batch":
+        """Return the decisions at `columns` of every agent, padded no further than they need."""
         width = int(self.lengths[:, columns].max())
         return Batch(
             self.ids[:, columns, :width], self.lengths[:, columns], self.taken[:, columns],

@@ -19,16 +19,16 @@ class PopulationAdamW:
         learning_rate: Tensor,
         *,
         betas: tuple[float, float] = (0.9, 0.999),
-        clip_norm: float = 1.0,
+        clip_norm: float | Tensor = 1.0,
         weight_decay: float = 0.0,
     ) -> None:
         """Start with empty moments.
 
         Args:
-            factors: tensors [P, ...] that require gradients.
+            factors: tensors [P, ...], with their gradients in `grad`.
             learning_rate: [P] each agent's own.
             betas: decay of the first and second moment.
-            clip_norm: each agent's gradient is scaled down to at most this norm.
+            clip_norm: each agent's gradient is scaled down to at most this norm; one number or [P].
             weight_decay: decoupled, per step and learning rate.
         """
         self.factors, self.learning_rate = list(factors), learning_rate
@@ -42,35 +42,43 @@ class PopulationAdamW:
         """Apply the gradients of the agents in `active` [P] (bool) and clear all gradients.
 
         Returns:
-            [P] norm of each agent's gradient before clipping.
+            [P] norm of each agent's gradient before clipping; an agent whose norm is not finite is left out.
         """
         gradients = [torch.zeros_like(f) if f.grad is None else f.grad for f in self.factors]
-        norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
+        norm: Tensor = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients]).norm(dim=0)
         active = active & torch.isfinite(norm)
-        scale = (self.clip_norm / norm.clamp(min=1e-12)).clamp(max=1.0)
         self.steps += active
-        for index, (factor, gradient) in enumerate(zip(self.factors, gradients, strict=True)):
-            self._update(index, factor, gradient * _over(scale, gradient), active)
+        chosen = active.nonzero().squeeze(1)
+        everyone = len(chosen) == len(active)
+        scalars = self._scalars((self.clip_norm / norm.clamp(min=1e-12)).clamp(max=1.0)[chosen], chosen)
+        for factor, gradient, first, second in zip(self.factors, gradients, self.first, self.second, strict=True):
+            stacks = (factor, first, second)
+            members = stacks if everyone else tuple(stack[chosen] for stack in stacks)
+            _update(members, gradient if everyone else gradient[chosen], scalars, self.betas)
+            for stack, moved in zip(stacks, members, strict=True):
+                if not everyone:
+                    stack[chosen] = moved
             factor.grad = None
         return norm
 
-    def _update(self, index: int, factor: Tensor, gradient: Tensor, active: Tensor) -> None:
-        """Move one stack of factors."""
-        mask = _over(active, factor)
-        for moments, beta, news in (
-            (self.first, self.betas[0], gradient),
-            (self.second, self.betas[1], gradient.square()),
-        ):
-            moments[index] = torch.where(mask, beta * moments[index] + (1 - beta) * news, moments[index])
-        count = self.steps.clamp(min=1)
+    def _scalars(self, scale: Tensor, chosen: Tensor) -> Sequence[Tensor]:
+        """Return, for the chosen: gradient scale, decay, step over the first moment's bias, the second's root bias."""
         # In float32, 1 - 0.999 has but five digits.
-        unbias = [_over((1 - beta**count).to(factor), factor) for beta in self.betas]
-        first, second = self.first[index] / unbias[0], self.second[index] / unbias[1]
-        rate = _over(self.learning_rate, factor)
-        moved = factor * (1 - rate * self.weight_decay) - rate * first / (second.sqrt() + 1e-8)
-        factor.copy_(torch.where(mask, moved, factor))
+        steps, rate = self.steps[chosen], self.learning_rate[chosen].double()
+        exact = (
+            1 - rate * self.weight_decay,
+            rate / (1 - self.betas[0] ** steps),
+            (1 - self.betas[1] ** steps).sqrt(),
+        )
+        return scale, *(numbers.to(scale) for numbers in exact)
 
 
-def _over(per_agent: Tensor, like: Tensor) -> Tensor:
-    """Shape [P] so that it broadcasts over [P, ...]."""
-    return per_agent.reshape(-1, *[1] * (like.dim() - 1))
+def _update(stacks: Sequence[Tensor], gradient: Tensor, scalars: Sequence[Tensor], betas: tuple[float, float]) -> None:
+    """Move some agents' factor [P, ...] and its two moments, in place and in few passes over memory."""
+    factor, first, second = stacks
+    scale, decay, rate, bias = (numbers.reshape(-1, *[1] * (factor.dim() - 1)) for numbers in scalars)
+    news = gradient * scale
+    first.lerp_(news, 1 - betas[0])
+    second.mul_(betas[1]).addcmul_(news, news, value=1 - betas[1])
+    spread = torch.sqrt(second, out=news).div_(bias).add_(1e-8)
+    factor.mul_(decay).sub_(torch.div(first, spread, out=spread).mul_(rate))

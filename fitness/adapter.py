@@ -7,8 +7,8 @@ evolution bred. Does not own how factors are varied (`evo.operators`) or applied
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
+from torch.nn.functional import pad
 
 from fitness.errors import AdapterError
 from fitness.files import write_atomically
@@ -65,6 +66,8 @@ class Adapter:
     """Module name -> down factor [rank, in_features], float32."""
     b: Mapping[str, Tensor]
     """Module name -> up factor [out_features, rank], float32."""
+    home: "tuple[AdapterStack, int] | None" = field(default=None, init=False, repr=False)
+    """The stack that holds the factors, and where; None for factors of its own."""
 
     def __post_init__(self) -> None:
         """Check every factor's shape against the spec."""
@@ -94,51 +97,108 @@ class AdapterStack:
     """A population's adapters, one tensor per module and factor, in the order of the population."""
 
     spec: LoraSpec
+    """Of the tensors; where ranks are mixed, the largest rank and a scaling of 1."""
     a: Mapping[str, Tensor]
     """Module name -> [P, rank, in_features]."""
     b: Mapping[str, Tensor]
     """Module name -> [P, out_features, rank]."""
+    specs: tuple[LoraSpec, ...] = ()
+    """Each member's own, where ranks or scalings are mixed; padding is zero, and training leaves it so."""
 
     @classmethod
     def of(cls, adapters: Sequence[Adapter]) -> "AdapterStack":
-        """Stack adapters of one spec.
+        """Stack adapters of the same modules; neighbours in one stack already come as a view of it.
 
         Raises:
-            AdapterError: the list is empty or the specs differ.
+            AdapterError: the list is empty or the modules differ.
         """
         if not adapters:
             raise AdapterError("adapters: expected at least one to stack, got none")
-        spec = adapters[0].spec
-        for position, adapter in enumerate(adapters):
-            if adapter.spec != spec:
-                raise AdapterError(f"adapters[{position}].spec: expected {spec}, got {adapter.spec}")
-        return cls(
-            spec,
-            {name: torch.stack([x.a[name] for x in adapters]) for name in spec.modules},
-            {name: torch.stack([x.b[name] for x in adapters]) for name in spec.modules},
-        )
+        return _view(adapters) or _stacked(adapters)
 
     def __len__(self) -> int:
         """Return the number of adapters P."""
         return len(self.a[self.spec.modules[0]])
 
     def __getitem__(self, index: int) -> Adapter:
-        """Return a copy of one member, detached from the stack."""
-        a, b = ({name: t[index].detach().clone() for name, t in part.items()} for part in (self.a, self.b))
-        return Adapter(self.spec, a, b)
+        """Return one member: a view, detached from the stack's history."""
+        place = range(len(self))[index]
+        spec = self.specs[place] if self.specs else self.spec
+        member = Adapter(
+            spec,
+            {name: factor[place, : spec.rank].detach() for name, factor in self.a.items()},
+            {name: factor[place, :, : spec.rank].detach() for name, factor in self.b.items()},
+        )
+        object.__setattr__(member, "home", (self, place))
+        return member
 
     def __iter__(self) -> Iterator[Adapter]:
         """Iterate over the members."""
         return (self[index] for index in range(len(self)))
 
+    def scaled_b(self, name: str) -> Tensor:
+        """Return the up factors of a module, times each member's alpha / rank."""
+        if not self.specs:
+            return self.b[name] * self.spec.scaling
+        return self.b[name] * torch.tensor([s.scaling for s in self.specs], device=self.b[name].device)[:, None, None]
+
+    def check_uniform(self) -> None:
+        """Raise an `AdapterError` unless all members have one rank and one scaling."""
+        if self.specs:
+            found = sorted({(spec.rank, spec.alpha) for spec in self.specs})
+            raise AdapterError(f"adapters: expected one rank and alpha, got (rank, alpha) {found}")
+
     def take(self, indices: Sequence[int]) -> "AdapterStack":
         """Return the stack of the members at `indices`, repeats allowed."""
         index = torch.as_tensor(indices, dtype=torch.int64)
-        return AdapterStack(
-            self.spec,
-            {name: t[index] for name, t in self.a.items()},
-            {name: t[index] for name, t in self.b.items()},
-        )
+        specs = tuple(self.specs[i] for i in indices) if self.specs else ()
+        return replace(self.map(lambda factor: factor[index]), specs=specs)
+
+    def part(self, members: slice) -> "AdapterStack":
+        """Return a view of neighbouring members."""
+        return replace(self.map(lambda factor: factor[members]), specs=self.specs[members])
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "AdapterStack":
+        """Return the stack of the changed factors, each of the same shape."""
+        a, b = ({name: change(factor) for name, factor in part.items()} for part in (self.a, self.b))
+        return AdapterStack(self.spec, a, b, self.specs)
+
+
+def _view(adapters: Sequence[Adapter]) -> AdapterStack | None:
+    """Return the part of a stack that the adapters are, if they are neighbours in one."""
+    if adapters[0].home is None:
+        return None
+    stack, first = adapters[0].home
+    if any(x.home is None or x.home[0] is not stack or x.home[1] != first + i for i, x in enumerate(adapters)):
+        return None
+    return stack if len(adapters) == len(stack) else stack.part(slice(first, first + len(adapters)))
+
+
+def _stacked(adapters: Sequence[Adapter]) -> AdapterStack:
+    """Copy adapters into one stack."""
+    specs = tuple(adapter.spec for adapter in adapters)
+    for position, spec in enumerate(specs):
+        if spec.shapes != specs[0].shapes:
+            raise AdapterError(
+                f"adapters[{position}].shapes: expected the modules of the first, {specs[0].shapes}, got {spec.shapes}"
+            )
+    rank, mixed = max(spec.rank for spec in specs), len(set(specs)) > 1
+
+    def stack(factors: Sequence[Tensor], dim: int) -> Tensor:
+        if mixed:
+            missing = [rank - factor.shape[dim] for factor in factors]
+            factors = [
+                pad(factor, (0, 0, 0, rows) if dim == 0 else (0, rows))
+                for factor, rows in zip(factors, missing, strict=True)
+            ]
+        return torch.stack(list(factors))
+
+    return AdapterStack(
+        LoraSpec(rank, float(rank), specs[0].shapes) if mixed else specs[0],
+        {name: stack([x.a[name] for x in adapters], 0) for name in specs[0].modules},
+        {name: stack([x.b[name] for x in adapters], 1) for name in specs[0].modules},
+        specs if mixed else (),
+    )
 
 
 def initial_adapter(spec: LoraSpec, seed: int) -> Adapter:

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from fitness.adapter import AdapterStack, LoraSpec
-from fitness.cores import Piece, Result, cores, side_by_side
+from fitness.cores import Piece, Result, side_by_side
 from fitness.errors import ModelError, nearest
 from fitness.forwards.base import Forward, Prefix
 from fitness.forwards.choose import make_forward
@@ -31,6 +31,12 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB = ("huggingface.co", 443)
 _BROKEN = (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError)
 """What loading a torn, foreign or missing model raises."""
+_CACHED_ROWS, _TRAINED_ROWS = (4, 16), (16, 64)
+"""Fewest and most rows that a core takes at a time: what its cache holds; a backward has more to do for each piece."""
+_MANY_ROWS = 1024
+"""Rows that keep an accelerator busy."""
+_SHARES = 8
+"""A small batch is cut into this many shares for the cores."""
 _PATIENCE = 3.0
 """Seconds to wait for the hub before saying that it cannot be reached."""
 
@@ -207,14 +213,20 @@ class PopulationModel:
         scale = torch.as_tensor(temperature, dtype=torch.float32, device=self.device).reshape(-1, 1, 1)
         return torch.log_softmax(logits / scale, dim=-1)
 
-    @property
-    def strands(self) -> int:
-        """How many pieces of work go on at the same time: the cores of a CPU; an accelerator takes one at a time."""
-        return cores() if self.device.type == "cpu" else 1
-
     def side_by_side(self, do: Callable[[Piece], Result], pieces: Sequence[Piece]) -> list[Result]:
-        """Return `do` of every piece, in their order, `strands` at a time (see `fitness.cores`)."""
-        return [do(piece) for piece in pieces] if self.strands == 1 else side_by_side(do, pieces)
+        """Return `do` of every piece, in order: on a CPU each core takes one at a time (see `fitness.cores`)."""
+        return side_by_side(do, pieces) if self.device.type == "cpu" else [do(piece) for piece in pieces]
+
+    def rows_together(self, rows: int, most: int | None = None, *, training: bool = False) -> int:
+        """Return how many of `rows` rows go through the model together, at most `most` (None: what is fastest).
+
+        A CPU takes what a core's cache holds, or less, so that the cores share a small batch; an accelerator takes
+        many. It depends on nothing but the device and the arguments: how many cores there are changes no result.
+        """
+        if self.device.type != "cpu":
+            return most or _MANY_ROWS
+        fewest, usual = _TRAINED_ROWS if training else _CACHED_ROWS
+        return min(most or usual, max(fewest, min(usual, -(-rows // _SHARES))))
 
     def _check(self, stack: AdapterStack, prefixes: int) -> None:
         """Raise unless the stack fits the model and the number of prefixes."""

@@ -76,6 +76,14 @@ class Algorithm(ABC):
         """
 
     @abstractmethod
+    def survivors(self) -> list[Genome]:
+        """Return the genomes that are kept for the next generation, best first.
+
+        Raises:
+            RuntimeError: called before the generation's `tell`.
+        """
+
+    @abstractmethod
     def elites(self) -> list[Genome]:
         """Return the genomes to fine-tune, best first.
 

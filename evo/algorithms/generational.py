@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from evo.algorithms.base import Algorithm, AlgorithmState, Judgement, judge
 from evo.algorithms.breeding import choose_couples, found
 from evo.algorithms.standing import Standing
-from evo.genome import Evaluation, Genome, finite_vector
+from evo.genome import Evaluation, Genome, finite_vector, pack
 from evo.operators.selection.base import Selection
 from evo.operators.variation import Variation
 from fitness.adapter import Adapter
@@ -147,7 +147,7 @@ class Generational(Algorithm):
         """Return exactly `population` genomes: survivors best first, tuned children, offspring. See `Algorithm.ask`."""
         if self._asked:
             raise RuntimeError("ask: expected tell() of the genomes already asked for, got another ask()")
-        genomes = self._assemble(rng)
+        genomes = pack(self._assemble(rng))
         self._members = {genome.id: genome for genome in genomes}
         self._standing.admit(self._members)
         self._pairs = {parent: child.id for parent, child in self._waiting.items()}
@@ -177,6 +177,11 @@ class Generational(Algorithm):
         self._pairs = {}
         self._asked = False
         self._generation += 1
+
+    def survivors(self) -> list[Genome]:
+        """Return all mu of them. See `Algorithm.survivors`."""
+        self._expect_told("survivors")
+        return list(self._members.values())
 
     def elites(self) -> list[Genome]:
         """Return the best survivors, `elites` of them. See `Algorithm.elites`."""

@@ -19,7 +19,7 @@ from fitness.records import Transitions
 
 
 class Loss(Protocol):
-    """A method's loss on part of its batch."""
+    """A method's loss on part of its batch: some decisions of all agents or of some; agents do not mix."""
 
     def __call__(self, now: Tensor, start: Tensor, part: Batch) -> Tensor:
         """Return the loss of each decision [P, b].

@@ -17,14 +17,14 @@ _FORWARDS = ("auto", "huggingface", "llama")
 class PopulationEngineConfig:
     """The whole population in one forward."""
 
-    row_chunk: int = 16
-    """Rows that go through the model together; what fits in the processor's cache is fastest."""
+    row_chunk: int | None = None
+    """Rows that go through the model together; null for what is fastest: a cache's fill on a CPU, many elsewhere."""
     forward: str = "auto"
     """"huggingface" runs the model's own code, "llama" ours for that family, "auto" the fastest that fits."""
 
     def __post_init__(self) -> None:
         """Check every field."""
-        if self.row_chunk < 1:
+        if self.row_chunk is not None and self.row_chunk < 1:
             raise ConfigError(f"row_chunk: expected an integer of at least 1, got {self.row_chunk}")
         if self.forward not in _FORWARDS:
             hint = nearest(self.forward, _FORWARDS)

@@ -24,18 +24,15 @@ _CACHED_OBSERVATIONS = 1 << 16
 """Observations whose tokens are kept; then the cache starts afresh."""
 _PROBES = 4
 """Observations on which `assert_adapters_act` compares."""
-_SPARE_ROWS = 4
-"""Padding rows that a group may hold before a group of its own is cheaper."""
-
-_FEWEST_ROWS, _SHARES = 4, 8
-"""A small batch is cut into this many shares for the cores, of at least so many rows."""
+_SPARE_SHARE = 0.25
+"""Share of a group's rows that may be padding before a group of its own is cheaper."""
 
 
 class PopulationEngine(Engine):
     """Decides for a seated population with one shared base model."""
 
     def __init__(
-        self, model: PopulationModel, *, action_names: Sequence[str], manual: str = "", row_chunk: int = 16
+        self, model: PopulationModel, *, action_names: Sequence[str], manual: str = "", row_chunk: int | None = None
     ) -> None:
         """Make an engine for one environment.
 
@@ -43,9 +40,9 @@ class PopulationEngine(Engine):
             model: the shared base model.
             action_names: the environment's actions, in its order.
             manual: the environment's rules, used if the model's config asks for it.
-            row_chunk: rows that go through the model together; what fits in the processor's cache is fastest.
+            row_chunk: rows that go through the model together; None for what is fastest.
         """
-        if row_chunk < 1:
+        if row_chunk is not None and row_chunk < 1:
             raise EngineError(f"engine.row_chunk: expected an integer of at least 1, got {row_chunk}")
         self.model, self.row_chunk = model, row_chunk
         self.prompts = model.prompts(action_names, manual)
@@ -77,7 +74,7 @@ class PopulationEngine(Engine):
         prefix = self._seated(seats)
         rows = self._encode(observations)
         self._probes = list(observations[:_PROBES]) or self._probes
-        groups = plan_groups(seats, self._rows_at_once(len(seats)))
+        groups = plan_groups(seats, self.model.rows_together(len(seats), self.row_chunk))
         self._kept = {group.seats: self._kept.get(group.seats) or prefix.take(group.seats) for group in groups}
         log_probs = self._score(self._kept, groups, rows)
         self._usage = replace(self._usage, decisions=self._usage.decisions + len(rows))
@@ -100,7 +97,7 @@ class PopulationEngine(Engine):
         prefix = self._seated(seats)
         base = self._read(_without_updates(AdapterStack.of([agent.adapter for agent in self._agents])))
         rows = self._encode(self._probes * len(self._agents))
-        groups = plan_groups(seats, self._rows_at_once(len(seats)))
+        groups = plan_groups(seats, self.model.rows_together(len(seats), self.row_chunk))
         acting, still = (self._score({g.seats: p.take(g.seats) for g in groups}, groups, rows) for p in (prefix, base))
         difference = np.abs(acting.astype(np.float64) - still).mean(axis=1).reshape(len(self._agents), -1).mean(axis=1)
         silent = [a.id for a, d in zip(self._agents, difference, strict=True) if d == 0 and not a.adapter.is_zero()]
@@ -133,11 +130,11 @@ class PopulationEngine(Engine):
         prefixes = self.prompts.prefixes([agent.strategy for agent in self._agents])
         lengths = [len(tokens) for tokens in prefixes]
         self._prefix_lengths = np.array(lengths)
-        size, started = self._rows_at_once(len(prefixes)), time.perf_counter()
+        size, started = self.model.rows_together(len(prefixes), self.row_chunk), time.perf_counter()
 
         def read(first: int) -> Prefix:
             part = slice(first, first + size)
-            return self.model.read(_part(stack, part), prefixes[part], width=max(lengths))
+            return self.model.read(stack.part(part), prefixes[part], width=max(lengths))
 
         with torch.inference_mode():
             parts = self.model.side_by_side(read, range(0, len(prefixes), size))
@@ -174,15 +171,6 @@ class PopulationEngine(Engine):
                 f"in {config.dtype} (model.dtype=float32 overflows last)"
             )
         return out
-
-    def _rows_at_once(self, rows: int) -> int:
-        """Return how many of `rows` rows go together: `row_chunk`, or fewer, so that the cores share a small batch.
-
-        It depends on nothing but the rows: how many cores there are changes no result.
-        """
-        if self.model.device.type != "cpu":
-            return self.row_chunk
-        return min(self.row_chunk, max(_FEWEST_ROWS, -(-rows // _SHARES)))
 
     def _spend(self, flops: float, started: float) -> None:
         """Count what one forward cost."""
@@ -223,18 +211,13 @@ def plan_groups(seats: NDArray[np.int64], row_chunk: int) -> list[Group]:
     for seat, members in pieces:
         height = len(groups[-1][0][1]) if groups else 0
         spare += height - len(members)
-        if not groups or (len(groups[-1]) + 1) * height > row_chunk or spare > _SPARE_ROWS:
+        if not groups or (len(groups[-1]) + 1) * height > row_chunk or spare > _SPARE_SHARE * row_chunk:
             groups.append([])
             spare = 0
         groups[-1].append((seat, members))
     return [Group(tuple(s for s, _ in group), tuple(m for _, m in group)) for group in groups]
 
 
-def _part(stack: AdapterStack, part: slice) -> AdapterStack:
-    """Return a view of neighbouring members."""
-    return AdapterStack(stack.spec, {n: t[part] for n, t in stack.a.items()}, {n: t[part] for n, t in stack.b.items()})
-
-
 def _without_updates(stack: AdapterStack) -> AdapterStack:
     """Return the stack with every B zero: the base model, computed in the same way."""
-    return AdapterStack(stack.spec, stack.a, {name: torch.zeros_like(t) for name, t in stack.b.items()})
+    return replace(stack, b={name: torch.zeros_like(factor) for name, factor in stack.b.items()})

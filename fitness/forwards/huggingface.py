@@ -96,7 +96,7 @@ class HuggingFaceForward(Forward):
 
     def read(self, stack: AdapterStack | None, ids: Tensor, lengths: Tensor) -> Prefix:
         """Read each genome's prefix (see `Forward.read`)."""
-        genomes, width = ids.shape
+        width = ids.shape[1]
         adapters = self._adapters(stack)
         cache: Any = DynamicCache()
         positions = (torch.arange(width, device=ids.device) - (width - lengths)[:, None]).clamp_(min=0)
@@ -138,7 +138,7 @@ class HuggingFaceForward(Forward):
             return {}
         like: Tensor = next(iter(self.linears.values())).weight
         a = {f"{name}.a": stack.a[name].to(like) for name in stack.spec.modules}
-        return a | {f"{name}.b": (stack.b[name] * stack.spec.scaling).to(like) for name in stack.spec.modules}
+        return a | {f"{name}.b": stack.scaled_b(name).to(like) for name in stack.spec.modules}
 
     @contextmanager
     def _active(self, adapters: Mapping[str, Tensor], tokens: int) -> Iterator[None]:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from fitness.adapter import AdapterStack
 from fitness.forwards.base import Forward, Prefix, prefix_mask, row_mask
+from fitness.forwards.operations import gated, normed, projected, rotated
 
 _FAMILY = frozenset({"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"})
 _STATIC_ROPE = frozenset({"default", "linear", "llama3"})
@@ -36,17 +37,21 @@ class _Joint:
         if not names:
             return {}
         packed = {self.name: torch.cat([stack.a[name] for name in names], dim=1).to(like)}
-        return packed | {name: (stack.b[name] * stack.spec.scaling).to(like) for name in names}
+        return packed | {name: stack.scaled_b(name).to(like) for name in names}
 
     def __call__(self, x: Tensor, adapters: Mapping[str, Tensor]) -> Iterator[Tensor]:
-        """Apply layer after layer to [P, tokens, in].
+        """Apply layer after layer to [P, tokens, in]."""
+        if torch.is_grad_enabled() and all(name in adapters for name in (self.name, *(n for n, _ in self.layers))):
+            layers = [(layer.weight, layer.bias) for _, layer in self.layers]
+            yield from projected(x, layers, adapters[self.name], [adapters[name] for name, _ in self.layers])
+        else:
+            yield from self._lazily(x, adapters)
 
-        Lazily and without keeping what was yielded: an output is used while the cache holds it, and its memory, still
-        warm, serves the next one.
-        """
+    def _lazily(self, x: Tensor, adapters: Mapping[str, Tensor]) -> Iterator[Tensor]:
+        """Keep nothing that was yielded: it is used while in the cache, and its memory, still warm, serves again."""
         down, start = None, 0
         if self.name in adapters:
-            down = torch.bmm(x, adapters[self.name].transpose(1, 2))
+            down = torch.bmm(x, adapters[self.name].mT)
         for name, layer in self.layers:
             if down is None or name not in adapters:
                 yield F.linear(x, layer.weight, layer.bias)
@@ -54,7 +59,7 @@ class _Joint:
             b = adapters[name]
             part = down[..., start : start + b.shape[2]]
             start += b.shape[2]
-            yield F.linear(x, layer.weight, layer.bias).baddbmm_(part, b.transpose(1, 2))
+            yield F.linear(x, layer.weight, layer.bias).baddbmm_(part, b.mT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,9 +206,9 @@ class LlamaForward(Forward):
         outs = layer.attention(_normed(layer.module.input_layernorm, hidden), adapters)
         heads = (out.view(-1, len(angles[0]), out.shape[-1] // self.head_size, self.head_size) for out in outs)
         if not hasattr(attention, "q_norm"):
-            return _rotated(next(heads), angles), _rotated(next(heads), angles), next(heads)
+            return rotated(next(heads), *angles), rotated(next(heads), *angles), next(heads)
         q, k = _normed(attention.q_norm, next(heads)), _normed(attention.k_norm, next(heads))
-        return _rotated(q, angles), _rotated(k, angles), next(heads)
+        return rotated(q, *angles), rotated(k, *angles), next(heads)
 
     def _look_back(
         self,
@@ -242,7 +247,7 @@ class LlamaForward(Forward):
     def _think(self, layer: _Layer, hidden: Tensor, adapters: Mapping[str, Tensor]) -> Tensor:
         """Add the MLP's output to `hidden` [P, tokens, d]."""
         gates = layer.gates(_normed(layer.module.post_attention_layernorm, hidden), adapters)
-        return next(layer.down(F.silu(next(gates)) * next(gates), adapters)).add_(hidden)
+        return next(layer.down(gated(next(gates), next(gates)), adapters)).add_(hidden)
 
 
 def _join(prefix: Tensor, own: Tensor, q: Tensor) -> Tensor:
@@ -259,11 +264,5 @@ def _for_queries(t: Tensor, q: Tensor) -> Tensor:
 
 
 def _normed(norm: Any, x: Tensor) -> Tensor:
-    """Apply the network's RMS norm in one operation."""
-    return F.rms_norm(x, (x.shape[-1],), norm.weight, norm.variance_epsilon)
-
-
-def _rotated(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotate [rows, T, heads, size] by position: each half times cosine plus the other half times signed sine."""
-    cos, signed = angles
-    return (x * cos).addcmul_(x.roll(x.shape[-1] // 2, -1), signed)
+    """Apply the network's RMS norm."""
+    return normed(x, norm.weight, norm.variance_epsilon)

@@ -187,11 +187,12 @@ def test_a_loss_that_is_whole_with_a_broken_gradient_is_refused(
     model: PopulationModel, elites: list[Agent], usual: Training
 ) -> None:
     def cliff(now: Tensor, start: Tensor, part: Batch) -> Tensor:
-        steep = (now[1] - now[1].detach()).amax(dim=1).sqrt()  # 0 wherever it stands, and its slope is infinite
-        even = torch.zeros_like(steep)
-        return surrogate(now, start, part) + torch.stack([even, steep, even, even])
+        marked, rise = part.weight == 2, (now - now.detach()).amax(dim=2)
+        steep = torch.where(marked, rise, 1.0).sqrt()  # where marked: 0 wherever it stands, and its slope is infinite
+        return surrogate(now, start, part) + torch.where(marked, steep, 0.0)
 
     batch = lessons(model, len(elites))
+    batch.weight[1] = 2
     training = trained(model, elites, batch, loss=cliff)
     assert np.isfinite([tuned.loss for tuned in training.tuned]).all()
     assert_only_the_second_is_refused(training, usual)
@@ -288,13 +289,13 @@ def test_layers_without_adapters_are_passed_over(folder: Path) -> None:
 def test_what_training_costs_is_counted(model: PopulationModel, elites: list[Agent]) -> None:
     batch = lessons(model, len(elites))
     training = trained(model, elites, batch, passes=3, batch=DECISIONS, rows_at_once=1000)
-    prompts = model.prompts(ACTIONS)
-    prefix = model.read(
-        AdapterStack.of([agent.adapter for agent in elites]), prompts.prefixes([a.strategy for a in elites])
-    )
-    once = model.forward.read_flops(prefix) + model.forward.flops(prefix, batch.ids.numel(), batch.lengths.numel())
-    assert training.flops == pytest.approx(once * (1 + 3 * 2 + 1))  # score, three times forth and back, score
-    assert training.model_seconds > 0
+    prefixes, once = model.prompts(ACTIONS).prefixes([agent.strategy for agent in elites]), 0.0
+    for pair in (slice(0, 2), slice(2, 4)):  # 16 rows go together, padded no further than they need
+        stack, own = AdapterStack.of([agent.adapter for agent in elites[pair]]), batch.of(pair)
+        prefix, width = model.read(stack, prefixes[pair]), int(own.lengths.max())
+        once += model.forward.read_flops(prefix) + model.forward.flops(prefix, own.rows * width, own.rows)
+    assert training.cost.flops == pytest.approx(once * (1 + 3 * 2 + 1))  # score, three times forth and back, score
+    assert training.cost.seconds > 0
     assert training.explained == 0.5
     assert [tuned.effective_share for tuned in training.tuned] == [1.0] * 4
 

@@ -123,6 +123,18 @@ def test_some_targets_only(folder: Path, tmp_path: Path) -> None:
     torch.testing.assert_close(together[3, 0], row, atol=1e-5, rtol=0)
 
 
+def test_mixed_ranks_decide_as_each_alone(model: PopulationModel) -> None:
+    specs = [
+        model.lora_spec(rank, alpha) for rank, alpha in ((1, 2.0), (4, 8.0), (7, 3.5), (2, 2.0), (1, 1.0), (3, 6.0))
+    ]
+    mixed = AdapterStack.of([random_adapter(spec, i) for i, spec in enumerate(specs)])
+    together = population_log_probs(model, mixed, agents(specs[0]))
+    for i, spec in enumerate(specs):
+        alike = AdapterStack.of([random_adapter(spec, i)] * len(specs))
+        alone = population_log_probs(model, alike, agents(spec))
+        torch.testing.assert_close(together[i], alone[i], atol=1e-5, rtol=0)
+
+
 def test_half_precision_runs_and_is_close(folder: Path) -> None:
     exact, half = population_model(folder), population_model(folder, dtype="bfloat16")
     population = agents(exact.lora_spec(rank=4, alpha=8.0))

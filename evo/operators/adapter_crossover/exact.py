@@ -146,6 +146,7 @@ def _check(parents: Sequence[AdapterStack], weights: Sequence[float]) -> None:
     if not parents or len(weights) != len(parents):
         raise AdapterError(f"weights: expected one for each of {len(parents)} parents, got {len(weights)}")
     for position, parent in enumerate(parents):
+        parent.check_uniform()
         if parent.spec != parents[0].spec or len(parent) != len(parents[0]):
             raise AdapterError(
                 f"parents[{position}]: expected {len(parents[0])} adapters of {parents[0].spec}, "

@@ -38,6 +38,7 @@ class GaussianMutation(AdapterMutation):
 
     def mutate(self, stack: AdapterStack, step_sizes: NDArray[np.float64], rng: np.random.Generator) -> AdapterStack:
         """Return the mutants; see `AdapterMutation.mutate`."""
+        stack.check_uniform()
         steps = _check_steps(step_sizes, len(stack))
         a, b = dict(stack.a), dict(stack.b)
         for name, fan_in, _ in stack.spec.shapes:

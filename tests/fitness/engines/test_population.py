@@ -165,7 +165,7 @@ def test_groups_hold_every_row_once_within_the_limits(seats: list[int], row_chun
         heights = [len(members) for members in group.members]
         assert min(heights) > 0
         assert max(heights) * len(heights) <= row_chunk
-        assert max(heights) * len(heights) - sum(heights) <= 4
+        assert max(heights) * len(heights) - sum(heights) <= row_chunk / 4
         assert all(seats[row] == seat for seat, rows in zip(group.seats, group.members, strict=True) for row in rows)
 
 

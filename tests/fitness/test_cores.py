@@ -1,0 +1,68 @@
+"""Pieces of work side by side: in order, one core each, errors told."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from fitness.cores import cores, side_by_side
+
+
+@pytest.fixture(autouse=True)
+def two_cores() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_results_come_in_the_order_of_the_pieces() -> None:
+    waits = threading.Event()
+
+    def slow_first(piece: int) -> int:
+        if piece == 0:
+            assert waits.wait(30)  # until another piece has run: they are side by side
+        waits.set()
+        return piece * piece
+
+    assert side_by_side(slow_first, range(5)) == [0, 1, 4, 9, 16]
+
+
+def test_each_piece_has_one_core_and_the_caller_gets_all_back() -> None:
+    assert side_by_side(lambda _: torch.get_num_threads(), range(4)) == [1] * 4
+    assert cores() == 2
+
+
+def test_a_single_piece_has_all_cores() -> None:
+    assert side_by_side(lambda _: torch.get_num_threads(), [0]) == [2]
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_pieces_run_under_the_callers_autograd_mode(enabled: bool) -> None:
+    with torch.set_grad_enabled(enabled):
+        assert side_by_side(lambda _: torch.is_grad_enabled(), range(3)) == [enabled] * 3
+    with torch.inference_mode(enabled):
+        assert side_by_side(lambda _: torch.is_inference_mode_enabled(), range(3)) == [enabled] * 3
+
+
+def test_an_error_is_raised_and_the_cores_come_back() -> None:
+    def fail(piece: int) -> int:
+        if piece == 1:
+            raise ValueError("broken piece")
+        return piece
+
+    with pytest.raises(ValueError, match="broken piece"):
+        side_by_side(fail, range(3))
+    assert cores() == 2
+    assert side_by_side(lambda piece: piece, range(3)) == [0, 1, 2]
+
+
+def test_gradients_of_pieces_are_their_own() -> None:
+    def slope(piece: float) -> float:
+        x = torch.tensor(piece, requires_grad=True)
+        (x * x).backward()
+        assert x.grad is not None
+        return float(x.grad)
+
+    assert side_by_side(slope, [1.0, 2.0, 3.0]) == [2.0, 4.0, 6.0]
