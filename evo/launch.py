@@ -37,7 +37,7 @@ def launch(plan: Plan) -> Summary:
     _quieten()
     run = _seat(plan)
     config = plan.config
-    with run.trackers as trackers:
+    with run.engine.model.for_a_run(), run.trackers as trackers:
         trackers.on_start(
             RunStarted(
                 run=run.name,

@@ -1,4 +1,4 @@
-"""Runs pieces of model work side by side, each on a core of its own.
+"""Who computes on which core: pieces of model work side by side, each on a core of its own.
 
 Owns the threads. PyTorch by itself splits every small operation among the cores, and they wait for each other at its
 end: with a busy neighbour, one core's delay is everyone's, an operation at a time. Pieces that meet only at the end of
@@ -17,36 +17,59 @@ import torch
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
+_claimed: list[int] = []
+"""How many cores each `pieces_only` block in force found."""
+
 
 def cores() -> int:
-    """Return how many cores PyTorch may use; `OMP_NUM_THREADS` and `torch.set_num_threads` set it."""
-    return torch.get_num_threads()
+    """Return how many cores there are to use: PyTorch's threads (`OMP_NUM_THREADS`, `torch.set_num_threads`)."""
+    return _claimed[0] if _claimed else torch.get_num_threads()
 
 
-def side_by_side(do: Callable[[Piece], Result], pieces: Sequence[Piece]) -> list[Result]:
+@contextmanager
+def pieces_only() -> Iterator[None]:
+    """Leave all cores but one to `side_by_side`; PyTorch's other operations inside the block stay on one."""
+    _claimed.append(cores())
+    try:
+        with _threads(1):
+            yield
+    finally:
+        _claimed.pop()
+
+
+def side_by_side(do: Callable[[Piece], Result], pieces: Sequence[Piece], *, lone: int | None = None) -> list[Result]:
     """Return `do` of every piece, in their order, as many at a time as there are cores.
 
-    A single piece gets all cores. `do` runs under the caller's autograd mode and must share nothing that it changes
-    with other pieces. The first error of a piece is raised; pieces that have not begun are dropped.
+    `do` runs under the caller's autograd mode and must share nothing that it changes with other pieces. The first error
+    of a piece is raised; pieces that have not begun are dropped.
+
+    Args:
+        do: what to do.
+        pieces: to what.
+        lone: cores for a piece that is alone; None for all.
     """
     workers = min(cores(), len(pieces))
     if workers < 2:
-        return [do(piece) for piece in pieces]
+        with _threads(cores() if lone is None else min(lone, cores())):
+            return [do(piece) for piece in pieces]
     gradients, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
 
     def alone(piece: Piece) -> Result:
         with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
             return do(piece)
 
-    with _one_core_each():
+    with _threads(1):
         return list(_pool(workers).map(alone, pieces))
 
 
 @contextmanager
-def _one_core_each() -> Iterator[None]:
-    """Keep PyTorch from splitting operations; the setting is the process's own, so it is put back."""
+def _threads(count: int) -> Iterator[None]:
+    """Have PyTorch split operations in `count`; the setting is the process's own, so it is put back."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    if before == count:
+        yield
+        return
+    torch.set_num_threads(count)
     try:
         yield
     finally:

@@ -9,6 +9,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from fitness.adapter import AdapterStack, LoraSpec
-from fitness.cores import Piece, Result, side_by_side
+from fitness.cores import Piece, Result, pieces_only, side_by_side
 from fitness.errors import ModelError, nearest
 from fitness.forwards.base import Forward, Prefix
 from fitness.forwards.choose import make_forward
@@ -33,6 +34,8 @@ _BROKEN = (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorE
 """What loading a torn, foreign or missing model raises."""
 _CACHED_ROWS, _TRAINED_ROWS = (4, 16), (16, 64)
 """Fewest and most rows that a core takes at a time: what its cache holds; a backward has more to do for each piece."""
+_SMALL = 16_000_000
+"""Weights below which an operation on a few rows is not worth splitting among cores."""
 _MANY_ROWS = 1024
 """Rows that keep an accelerator busy."""
 _SHARES = 8
@@ -163,6 +166,8 @@ class PopulationModel:
         base.network.requires_grad_(False)
         self.base = base
         self.device = base.network.device
+        self.small = sum(p.numel() for p in base.network.parameters()) < _SMALL
+        """Whether the cores would wait for each other longer than an operation takes one of them."""
         self.shapes = linear_shapes(base.network, base.config.targets)
         """(module, in, out) of every linear layer that adapters may change."""
         self.forward: Forward = make_forward(forward, base.network, tuple(name for name, _, _ in self.shapes))
@@ -213,9 +218,15 @@ class PopulationModel:
         scale = torch.as_tensor(temperature, dtype=torch.float32, device=self.device).reshape(-1, 1, 1)
         return torch.log_softmax(logits / scale, dim=-1)
 
+    def for_a_run(self) -> AbstractContextManager[None]:
+        """Return a context for all of a run: with a small model on a CPU, only `side_by_side` uses several cores."""
+        return pieces_only() if self.small and self.device.type == "cpu" else nullcontext()
+
     def side_by_side(self, do: Callable[[Piece], Result], pieces: Sequence[Piece]) -> list[Result]:
         """Return `do` of every piece, in order: on a CPU each core takes one at a time (see `fitness.cores`)."""
-        return side_by_side(do, pieces) if self.device.type == "cpu" else [do(piece) for piece in pieces]
+        if self.device.type != "cpu":
+            return [do(piece) for piece in pieces]
+        return side_by_side(do, pieces, lone=1 if self.small else None)
 
     def rows_together(self, rows: int, most: int | None = None, *, training: bool = False) -> int:
         """Return how many of `rows` rows go through the model together, at most `most` (None: what is fastest).

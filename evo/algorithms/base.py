@@ -111,13 +111,13 @@ class Algorithm(ABC):
             ValueError: a parent did not survive, has two children, or there is no room.
         """
 
-    @abstractmethod
     def best(self) -> Genome:
         """Return the survivor with the best score.
 
         Raises:
             RuntimeError: called before the generation's `tell`.
         """
+        return self.survivors()[0]
 
     @property
     @abstractmethod

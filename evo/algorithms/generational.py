@@ -185,13 +185,7 @@ class Generational(Algorithm):
 
     def elites(self) -> list[Genome]:
         """Return the best survivors, `elites` of them. See `Algorithm.elites`."""
-        self._expect_told("elites")
-        return list(self._members.values())[: self._config.elites]
-
-    def best(self) -> Genome:
-        """Return the first of the survivors. See `Algorithm.best`."""
-        self._expect_told("best")
-        return next(iter(self._members.values()))
+        return self.survivors()[: self._config.elites]
 
     def tuned(self, parent: int, adapter: Adapter) -> Genome:
         """Return a Lamarckian child, with the next id. See `Algorithm.tuned`."""

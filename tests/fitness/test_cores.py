@@ -1,16 +1,17 @@
 """Pieces of work side by side: in order, one core each, errors told."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 
-from fitness.cores import cores, side_by_side
+from fitness.cores import cores, pieces_only, side_by_side
 
 
 @pytest.fixture(autouse=True)
-def two_cores() -> Iterator[None]:
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr("fitness.cores._claimed", [])
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
@@ -34,8 +35,30 @@ def test_each_piece_has_one_core_and_the_caller_gets_all_back() -> None:
     assert cores() == 2
 
 
-def test_a_single_piece_has_all_cores() -> None:
+def test_a_single_piece_has_all_cores_or_as_many_as_are_said() -> None:
     assert side_by_side(lambda _: torch.get_num_threads(), [0]) == [2]
+    assert side_by_side(lambda _: torch.get_num_threads(), [0], lone=1) == [1]
+
+
+def test_a_block_can_leave_the_cores_to_pieces() -> None:
+    with pieces_only():
+        assert (torch.get_num_threads(), cores()) == (1, 2)
+        assert len(set(side_by_side(_meet(2), range(2)))) == 2  # two threads, or they would wait for ever
+        assert side_by_side(lambda _: torch.get_num_threads(), [0]) == [2]
+        with pieces_only():
+            assert cores() == 2
+    assert torch.get_num_threads() == 2
+
+
+def _meet(count: int) -> Callable[[int], int]:
+    """Return a piece of work that ends when `count` of its kind have begun; it tells its thread."""
+    barrier = threading.Barrier(count, timeout=30)
+
+    def work(_: int) -> int:
+        barrier.wait()
+        return threading.get_ident()
+
+    return work
 
 
 @pytest.mark.parametrize("enabled", [False, True])
