@@ -1,7 +1,7 @@
 """Rivals from other packages, each run in a Python of its own (`.venv-peers`, made by `make bench-peers`).
 
-Owns the main side of the conversation with `worker.py`; `jobs` writes what is to be done. The modules `by_*.py`, `job.py`
-and `worker.py` belong to the other side and are never imported here. Not collected by pytest.
+Owns the main side of the conversation with `worker.py`; `jobs` writes what is to be done. The modules `by_*.py`,
+`job.py` and `worker.py` belong to the other side and are never imported here. Not collected by pytest.
 """
 
 import json
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 PYTHON = Path(__file__).resolve().parents[3] / ".venv-peers" / "bin" / "python"
 _WORKER = Path(__file__).with_name("worker.py")
 _QUIET = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "TRL_EXPERIMENTAL_SILENCE": "1"}
+_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**34), "MALLOC_TOP_PAD_": str(2**26)}
+"""Keeps freed memory: giving it back and taking it anew costs vLLM's gathers of adapters up to half of their time."""
 
 
 class PeerError(Exception):
@@ -60,7 +62,7 @@ class Peer:
         if not available():
             raise PeerError("expected the peers' environment in .venv-peers; `make bench-peers` makes it")
         own = {} if self.threads is None else {"OMP_NUM_THREADS": str(self.threads)}
-        self._noise = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed by __exit__
+        self._noise = tempfile.TemporaryFile("w+", errors="replace")
         self._process = subprocess.Popen(
             [PYTHON, _WORKER],
             stdin=subprocess.PIPE,
@@ -68,7 +70,7 @@ class Peer:
             stderr=self._noise,
             text=True,
             bufsize=1,
-            env=os.environ | _QUIET | own,
+            env=os.environ | _QUIET | _MEMORY | own,
         )
         return self
 

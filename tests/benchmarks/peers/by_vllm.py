@@ -21,12 +21,14 @@ from vllm.lora.request import LoRARequest
 
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The ranks that vLLM can make room for."""
-_BLOCK = 16
-"""Tokens per cached block; only whole blocks of a strategy are found again. The default for CPUs, 128, would find none."""
+_BLOCK = 32
+"""Tokens per cached block, the fewest that it allows; only whole blocks of a strategy are found again."""
+_TOKENS = 512
+"""Tokens of one step, at most: adapters are gathered anew for each token. Measured: 256, 1024 and 4096 are slower."""
 
 
 class Vllm:
-    """All adapters resident, float32, without compilation, which was not faster here."""
+    """All adapters resident, in float32; compiled (`enforce_eager=False`), it is not faster here."""
 
     def __init__(self, folder: Path) -> None:
         job = Job(folder)
@@ -43,22 +45,19 @@ class Vllm:
             logprob_token_ids=self.actions,
             detokenize=False,
         )
-        options: dict[str, Any] = {
-            "enforce_eager": os.environ.get("X_EAGER", "1") == "1",
-            "block_size": int(os.environ.get("X_BLOCK", _BLOCK)),
-            "max_num_batched_tokens": int(os.environ.get("X_TOKENS", 4096)),
-        }
         self.llm = LLM(
             str(job.model),
             skip_tokenizer_init=True,
             dtype="float32",
+            enforce_eager=True,
+            block_size=_BLOCK,
+            max_num_batched_tokens=_TOKENS,
             max_model_len=max(map(len, told["prompts"])) + 8,
             enable_prefix_caching=True,
             enable_lora=True,
             max_loras=count,
             max_cpu_loras=count,
             max_lora_rank=next(size for size in _RANKS if size >= rank),
-            **options,
         )
 
     def prepare(self) -> None:
