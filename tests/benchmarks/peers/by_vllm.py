@@ -1,7 +1,7 @@
 """Decisions by vLLM: all prompts in one call, each with its adapter, one token each.
 
-vLLM's own way of not reading a strategy twice is prefix caching. Before each run its cache is emptied and the strategies
-alone are read again, untimed: so they are cached, as a seated agent's are with us, and no observation is.
+vLLM's own way of not reading a strategy twice is prefix caching. Before each run its cache is emptied and the
+strategies alone are read again, untimed: so they are cached, as a seated agent's are with us, and no observation is.
 """
 
 import os
