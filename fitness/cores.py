@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from threadpoolctl import ThreadpoolController
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -64,16 +65,22 @@ def side_by_side(do: Callable[[Piece], Result], pieces: Sequence[Piece], *, lone
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Have PyTorch split operations in `count`; the setting is the process's own, so it is put back."""
+    """Have PyTorch and NumPy split operations in `count`; the setting is the process's own, so it is put back."""
     before = torch.get_num_threads()
-    if before == count:
-        yield
-        return
     torch.set_num_threads(count)
     try:
-        yield
+        with _libraries().limit(limits=count):
+            yield
     finally:
         torch.set_num_threads(before)
+
+
+@lru_cache(maxsize=1)
+def _libraries() -> Any:
+    """Return control over the linear algebra libraries of NumPy and SciPy, which have threads of their own."""
+    import scipy.linalg  # noqa: F401 - loads its library, so that it is found
+
+    return ThreadpoolController().select(user_api="blas")
 
 
 @lru_cache(maxsize=4)

@@ -1,1 +1,1 @@
-"""How fast Forager is on one core: `python -m tests.benchmarks`, or `make bench`; not collected by pytest."""
+"""How fast Forager is, beside its peers: `python -m tests.benchmarks`, or `make bench`; not collected by pytest."""

@@ -1,12 +1,11 @@
-"""Environment steps and text observations per second on one core."""
-
-from collections.abc import Callable
+"""Environment steps and text observations per second, in one thread."""
 
 import numpy as np
 
 from fitness.environments.forage.config import ForageConfig
 from fitness.environments.forage.env import ForageVectorEnv
-from tests.benchmarks.timing import per_second, table
+from tests.benchmarks.findings import Finding
+from tests.benchmarks.timing import race, timed
 
 STEPS_TARGET, TEXTS_TARGET = 300_000, 100_000
 BATCH, STEPS = 2048, 16
@@ -28,38 +27,30 @@ class Crowd:
         self.env.begin(self.next_seed + np.arange(len(over)), over)
         self.next_seed += len(over)
 
-    def live(self) -> int:
+    def live(self) -> None:
         """Live some steps without texts."""
         for actions in self.actions:
             self.env.advance(actions)
             self.renew()
-        return self.actions.size
 
-    def look(self) -> int:
+    def look(self) -> None:
         """Make texts only."""
         for _ in range(STEPS):
             self.env.observe()
-        return self.actions.size
-
-    def step(self) -> int:
-        """Live some steps through Gymnasium's `step`, texts and all."""
-        for actions in self.actions:
-            self.env.step(actions)
-            self.renew()
-        return self.actions.size
 
 
-def report(repeats: int) -> str:
-    """Measure and return a table."""
+def measure(repeats: int) -> list[Finding]:
+    """Measure against the least rates that keep the model, and not the world, the bottleneck."""
     crowd = Crowd(BATCH)
-    work: dict[str, Callable[[], int]] = {
-        "environment steps": crowd.live,
-        "text observations": crowd.look,
-        "steps with texts": crowd.step,
-    }
-    targets = {"environment steps": STEPS_TARGET, "text observations": TEXTS_TARGET}
-    rows = []
-    for name, rate in per_second(work, repeats).items():
-        target = targets.get(name)
-        rows.append([name, f"{rate:,.0f}", *((f"{target:,}", f"{rate / target:.2f}") if target else ("", ""))])
-    return table(f"forage, {BATCH:,} lives at once", ("per second", "measured", "target", "ratio"), rows)
+    seconds = race({"environment steps": timed(crowd.live), "text observations": timed(crowd.look)}, repeats)
+    wanted = {"environment steps": STEPS_TARGET, "text observations": TEXTS_TARGET}
+    found = []
+    for name, least in wanted.items():
+        rate = crowd.actions.size / seconds[name]
+        found.append(
+            Finding(
+                case=f"forage: {BATCH:,} lives", unit=f"{name}/s", peer="least rate", ours=rate, theirs=least,
+                ratio=rate / least, target=1.0,
+            )
+        )  # fmt: skip
+    return found

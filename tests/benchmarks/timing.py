@@ -1,32 +1,38 @@
-"""Measuring and telling.
+"""Measuring: rivals take turns, so that a slow moment spoils none of them alone, and the median of their turns counts.
 
-Rates are per second of one core's own time, so that other programs' work does not count; medians over repeats that take
-turns, so that a slow moment spoils none of the rivals alone. Right for work in one thread only.
+Everyone has all cores, as a user's run has; seconds are by the clock on the wall. On a machine with other work to do
+the figures fall, and the ratios with them: operations that are split among cores suffer most.
 """
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+
+Turn = Callable[[], float]
+"""Does the whole work once; returns the seconds that it took."""
+
+_LONG = 20.0
+"""Seconds for all turns of one rival after which it gets no more than three."""
 
 
-def per_second(work: Mapping[str, Callable[[], int]], repeats: int) -> dict[str, float]:
-    """Return the median rate of each piece of work, which does its thing once and returns how many units that was."""
-    rates: dict[str, list[float]] = {name: [] for name in work}
-    for do in work.values():  # Warm caches, and let the processor find its pace.
+def timed(do: Callable[[], object]) -> Turn:
+    """Return the turn that does `do`."""
+
+    def turn() -> float:
+        started = time.perf_counter()
         do()
-    for _ in range(repeats):
-        for name, do in work.items():
-            started = time.process_time()
-            units = do()
-            rates[name].append(units / (time.process_time() - started))
-    return {name: statistics.median(values) for name, values in rates.items()}
+        return time.perf_counter() - started
+
+    return turn
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a plain table, the first column to the left and numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-        for row in (columns, *rows)
-    ]
-    return "\n".join([title, lines[0], "-" * len(lines[0]), *lines[1:], ""])
+def race(rivals: Mapping[str, Turn], repeats: int) -> dict[str, float]:
+    """Return the median seconds of each rival over `repeats` turns, after one to warm up."""
+    seconds: dict[str, list[float]] = {name: [] for name in rivals}
+    for turn in rivals.values():
+        turn()
+    for number in range(repeats):
+        for name, turn in rivals.items():
+            if number < 3 or sum(seconds[name]) < _LONG:
+                seconds[name].append(turn())
+    return {name: statistics.median(times) for name, times in seconds.items()}

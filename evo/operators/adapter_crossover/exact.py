@@ -1,29 +1,38 @@
 """Crossover that is exact in delta W: the child's update is the weighted sum of its parents' updates.
 
 Averaging factor by factor is not: `(B1 + B2)/2 @ (A1 + A2)/2` has cross terms that belong to neither parent. Here the
-sum is taken of the products. Stacked factors `[w1 B1, w2 B2] [A1; A2]` are that sum; a QR of each side and an SVD of
-the small core (2r x 2r) give its best approximation of rank r, exact whenever its rank is at most r, without ever
-forming delta W.
+sum is taken of the products. Stacked factors `U V = [w1 B1, w2 B2] [A1; A2]` are that sum; its best approximation of
+rank r, exact whenever its rank is at most r, comes from the Gram matrices `U^T U` and `V V^T` (2r x 2r, in double
+precision), without ever forming delta W.
 
 Owns `merge` (any number of parents, batched over couples and over modules of one shape) and the operator on it.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from evo.operators.adapter_crossover.base import AdapterCrossover
-from fitness.adapter import AdapterStack, LoraSpec
+from fitness.adapter import AdapterStack
 from fitness.checks import check_number
+from fitness.cores import side_by_side
 from fitness.errors import AdapterError, ConfigError
 
-_RELATIVE_RANK = 1e-7
-"""Singular values below this share of the largest are lost in float32 anyway: they count as zero."""
+_RELATIVE_RANK = 1e-6
+"""Singular values below this share of the largest are next to lost in float32: they count as zero."""
+_SAFE = 1e-4
+"""Ratio of a Gram matrix's pivots above which its Cholesky factor is as exact as its eigenvectors, and faster."""
+_NULL = 1e-7
+"""Rows of A that lie within this share of the others' span add no direction."""
+_TOGETHER = 1 << 18
+"""Numbers that a core takes at a time: what its cache holds."""
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,35 +74,97 @@ def merge(parents: Sequence[AdapterStack], weights: Sequence[float], floor: floa
         AdapterError: stacks of different specs or lengths, or factors that are not finite.
     """
     _check(parents, weights)
-    spec = parents[0].spec
-    a: dict[str, Tensor] = {}
-    b: dict[str, Tensor] = {}
-    for modules in _by_shape(spec):
-        ups = [torch.stack([p.b[name] for name in modules]).double() for p in parents]
-        downs = [torch.stack([p.a[name] for name in modules]).double() for p in parents]
-        up, down = _merge_factors(ups, downs, weights, floor)
-        for position, name in enumerate(modules):
-            a[name], b[name] = down[position].float(), up[position].float()
+    spec, couples = parents[0].spec, len(parents[0])
+    a = {name: torch.empty_like(factor) for name, factor in parents[0].a.items()}
+    b = {name: torch.empty_like(factor) for name, factor in parents[0].b.items()}
+
+    def cross(piece: tuple[str, slice]) -> None:
+        name, members = piece
+        ups = torch.cat([parent.b[name][members] for parent in parents], dim=-1)
+        downs = torch.cat([parent.a[name][members] for parent in parents], dim=-2)
+        try:
+            b[name][members], a[name][members] = _merge_factors(ups, downs, share, spec.rank, floor)
+        except FloatingPointError as error:
+            sick = [i for i, p in enumerate(parents) if not (p.a[name].isfinite().all() and p.b[name].isfinite().all())]
+            raise AdapterError(f"parents{sick}.{name}: expected finite factors, got NaN or infinity") from error
+
+    pieces, share = [], np.repeat(np.asarray(weights, dtype=np.float64), spec.rank)
+    for name, fan_in, fan_out in spec.shapes:
+        size = max(1, _TOGETHER // (len(parents) * spec.rank * (fan_in + fan_out)))
+        pieces += [(name, slice(first, first + size)) for first in range(0, couples, size)]
+    side_by_side(cross, pieces, lone=1)
     return AdapterStack(spec, a, b)
 
 
-def _merge_factors(
-    ups: Sequence[Tensor], downs: Sequence[Tensor], weights: Sequence[float], floor: float
-) -> tuple[Tensor, Tensor]:
-    """Return factors (up [..., out, r], down [..., r, in]) of `sum_k weights[k] * ups[k] @ downs[k]`."""
-    rank = downs[0].shape[-2]
-    q_up, r_up = torch.linalg.qr(torch.cat([w * up for w, up in zip(weights, ups, strict=True)], dim=-1))
-    q_down, r_down = torch.linalg.qr(torch.cat(list(downs), dim=-2).mT)
-    u, s, vt = torch.linalg.svd(r_up @ r_down.mT, full_matrices=False)
-    left, right = _pad(q_up @ u, rank).mT, _pad(q_down @ vt.mT, rank).mT  # rows: singular directions
-    strength = _pad(s[..., None, :], rank)[..., 0, :]
-    alive = strength > _RELATIVE_RANK * strength[..., :1]
-    length = torch.maximum(strength.sqrt(), floor * _row_scale(downs[0]))
-    directions = right * alive[..., None]
-    up = left * (torch.where(alive, strength / length.clamp_min(1e-300), 0.0))[..., None]
-    spare = _spare_rows(downs[0], directions, alive.sum(dim=-1))
-    down = torch.where(alive[..., None], directions * length[..., None], spare)
-    return up.mT, down
+def _merge_factors(ups: Tensor, downs: Tensor, share: Array, rank: int, floor: float) -> tuple[Tensor, Tensor]:
+    """Return factors (up [n, out, r], down [n, r, in]) of the n sums `ups @ diag(share) @ downs`.
+
+    Args:
+        ups: [n, out, K r] up factors of the K parents beside each other.
+        downs: [n, K r, in] their down factors under each other.
+        share: [K r] each parent's weight, r times.
+        rank: r.
+        floor: see `merge`.
+
+    Raises:
+        FloatingPointError: a factor is not finite.
+    """
+    gram_up, gram_down = _gram(ups.double().mT.numpy()), _gram(downs.double().numpy())
+    if not (np.isfinite(gram_up).all() and np.isfinite(gram_down).all()):
+        raise FloatingPointError
+    left, right, strength = _principal(gram_up * np.outer(share, share), gram_down, rank)
+    alive = strength > _RELATIVE_RANK * strength[:, :1]
+    row = np.sqrt(gram_down.diagonal(axis1=1, axis2=2)[:, :rank].mean(axis=1, keepdims=True))
+    length = np.where(alive, np.maximum(np.sqrt(strength), floor * row), 1.0)
+    up = ups @ torch.from_numpy(share[:, None] * left * (alive / length)[:, None, :]).float()
+    down = torch.from_numpy(right * (alive * length)[:, None, :]).float().mT @ downs
+    short = np.flatnonzero(~alive.all(axis=1))
+    if len(short):
+        rows, found = downs[short].double(), torch.from_numpy(alive[short])
+        directions = torch.from_numpy(right[short] * alive[short, None, :]).mT @ rows
+        spare = _spare_rows(rows[:, :rank], directions, found.sum(dim=1))
+        down[short] = torch.where(found[..., None], down[short], spare.float())
+    return up, down
+
+
+def _gram(rows: Array) -> Array:
+    """Return the products [n, k, k] of the rows [n, k, d] with each other."""
+    products: Array = rows @ rows.swapaxes(1, 2)
+    return products
+
+
+def _principal(gram_up: Array, gram_down: Array, rank: int) -> tuple[Array, Array, Array]:
+    """Return what turns the stacked factors into the first singular directions of their product.
+
+    With `V V^T = H H^T`, the product is `(U H) (H^+ V)`, where the rows of `H^+ V` are orthonormal; so the eigenvectors
+    W of `H^T U^T U H` are its right singular vectors there, and the eigenvalues its squared singular values.
+
+    Returns:
+        left [n, K r, r]: `ups @ left` are left singular vectors times their singular value. right [n, K r, r]:
+        `right^T @ downs` are right singular vectors. strength [n, r]: singular values, the largest first.
+    """
+    half, inverse = _root(gram_down)
+    squared, turn = np.linalg.eigh(half.swapaxes(1, 2) @ gram_up @ half)
+    turn, squared = turn[:, :, : -rank - 1 : -1], squared[:, : -rank - 1 : -1]
+    return half @ turn, inverse.swapaxes(1, 2) @ turn, np.sqrt(np.maximum(squared, 0.0))
+
+
+def _root(gram: Array) -> tuple[Array, Array]:
+    """Return H with `H H^T = gram` [n, k, k], and its pseudo-inverse."""
+    try:
+        half: Array = np.linalg.cholesky(gram)
+        pivots = half.diagonal(axis1=1, axis2=2)
+        if (pivots.min(axis=1) > _SAFE * pivots.max(axis=1)).all():
+            inverse: Array = np.linalg.inv(half)
+            return half, inverse
+    except np.linalg.LinAlgError:
+        pass
+    # Some rows depend on others, as where both parents have one A: those directions are left out.
+    lengths, basis = np.linalg.eigh(gram)
+    root = np.sqrt(np.maximum(lengths, 0.0))
+    inverse = np.divide(1.0, root, out=np.zeros_like(root), where=root > _NULL * root[:, -1:])
+    kept = np.where(inverse > 0, root, 0.0)
+    return basis * kept[:, None, :], (basis * inverse[:, None, :]).swapaxes(1, 2)
 
 
 def _spare_rows(rows: Tensor, directions: Tensor, used: Tensor) -> Tensor:
@@ -122,25 +193,6 @@ def _spare_rows(rows: Tensor, directions: Tensor, used: Tensor) -> Tensor:
     return rows.gather(-2, order[..., None].expand_as(rows))
 
 
-def _row_scale(down: Tensor) -> Tensor:
-    """Return the root-mean-square length of the rows [..., 1]."""
-    return down.pow(2).sum(dim=-1).mean(dim=-1, keepdim=True).sqrt()
-
-
-def _pad(columns: Tensor, rank: int) -> Tensor:
-    """Return the first `rank` columns, with zeros where there are fewer (a module narrower than the rank)."""
-    kept = columns[..., :rank]
-    return torch.nn.functional.pad(kept, (0, rank - kept.shape[-1]))
-
-
-def _by_shape(spec: LoraSpec) -> list[list[str]]:
-    """Return the modules grouped by shape, so that each group is one batch."""
-    groups: dict[tuple[int, int], list[str]] = defaultdict(list)
-    for name, fan_in, fan_out in spec.shapes:
-        groups[fan_in, fan_out].append(name)
-    return list(groups.values())
-
-
 def _check(parents: Sequence[AdapterStack], weights: Sequence[float]) -> None:
     """Raise unless the stacks can be merged."""
     if not parents or len(weights) != len(parents):
@@ -152,6 +204,3 @@ def _check(parents: Sequence[AdapterStack], weights: Sequence[float]) -> None:
                 f"parents[{position}]: expected {len(parents[0])} adapters of {parents[0].spec}, "
                 f"got {len(parent)} of {parent.spec}"
             )
-        for name in parent.spec.modules:
-            if not (torch.isfinite(parent.a[name]).all() and torch.isfinite(parent.b[name]).all()):
-                raise AdapterError(f"parents[{position}].{name}: expected finite factors, got NaN or infinity")

@@ -52,9 +52,11 @@ class Peer:
             log_probabilities = peer.result()
     """
 
-    def __init__(self, *, threads: int | None = None) -> None:
+    def __init__(self, *, threads: int | None = None, tuned: bool = True) -> None:
         self.threads = threads
         """Cores that the rival may use; None for all."""
+        self.tuned = tuned
+        """Whether freed memory is kept, which is not how a rival comes."""
         self.timing = Timing(0.0, 0.0, 0.0)
         """Of the last run."""
 
@@ -70,7 +72,7 @@ class Peer:
             stderr=self._noise,
             text=True,
             bufsize=1,
-            env=os.environ | _QUIET | _MEMORY | own,
+            env=os.environ | _QUIET | (_MEMORY if self.tuned else {}) | own,
         )
         return self
 

@@ -6,7 +6,7 @@ strategies alone are read again, untimed: so they are cached, as a seated agent'
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from job import Job
@@ -30,6 +30,8 @@ _TOKENS = 512
 class Vllm:
     """All adapters resident, in float32; compiled (`enforce_eager=False`), it is not faster here."""
 
+    options: ClassVar[dict[str, int]] = {"block_size": _BLOCK, "max_num_batched_tokens": _TOKENS}
+
     def __init__(self, folder: Path) -> None:
         job = Job(folder)
         told, count, rank = job.told, len(job.adapters), job.config()["r"]
@@ -50,8 +52,7 @@ class Vllm:
             skip_tokenizer_init=True,
             dtype="float32",
             enforce_eager=True,
-            block_size=_BLOCK,
-            max_num_batched_tokens=_TOKENS,
+            **self.options,
             max_model_len=max(map(len, told["prompts"])) + 8,
             enable_prefix_caching=True,
             enable_lora=True,
@@ -78,3 +79,9 @@ class Vllm:
         parts = zip(told["prompts"], told["strategy_lengths"], told["seats"], strict=True)
         different = {(tuple(ids[:length]), seat) for ids, length, seat in parts}
         return [({"prompt_token_ids": list(ids)}, self.requests[seat]) for ids, seat in sorted(different) if ids]
+
+
+class VllmPlain(Vllm):
+    """As it comes: blocks and steps of the size that it chooses itself."""
+
+    options: ClassVar[dict[str, int]] = {}

@@ -23,6 +23,7 @@ from job import Rival
 
 RIVALS = {
     "vllm": ("by_vllm", "Vllm"),
+    "vllm-plain": ("by_vllm", "VllmPlain"),
     "populora": ("by_populora", "Decisions"),
     "populora-kept": ("by_populora", "KeptDecisions"),
     "populora-train": ("by_populora", "Training"),
