@@ -42,10 +42,11 @@ def adapter_diversity(genomes: Sequence[Genome]) -> float:
         return 0.0
     stack = AdapterStack.of([genomes[i * len(genomes) // count].adapter for i in range(count)])
     rank = stack.spec.rank
+    scaling = stack.scaling().double()
     inner = torch.zeros(count, count, dtype=torch.float64)
     for name in stack.spec.modules:
         down = stack.a[name].double().flatten(0, 1)
-        up = stack.scaled_b(name).double().mT.flatten(0, 1)
+        up = (stack.b[name] * scaling).mT.flatten(0, 1)
         inner += ((up @ up.mT) * (down @ down.mT)).reshape(count, rank, count, rank).sum(dim=(1, 3))
     norms = inner.diagonal()
     squared = (norms[:, None] + norms[None, :] - 2.0 * inner).clamp_min(0.0)

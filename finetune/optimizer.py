@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from fitness.cores import side_by_side
+
 
 class PopulationAdamW:
     """Optimises tensors whose first dimension is the agent."""
@@ -51,14 +53,20 @@ class PopulationAdamW:
         chosen = active.nonzero().squeeze(1)
         everyone = len(chosen) == len(active)
         scalars = self._scalars((self.clip_norm / norm.clamp(min=1e-12)).clamp(max=1.0)[chosen], chosen)
-        for factor, gradient, first, second in zip(self.factors, gradients, self.first, self.second, strict=True):
-            stacks = (factor, first, second)
+
+        def move(index: int) -> None:
+            stacks = (self.factors[index], self.first[index], self.second[index])
             members = stacks if everyone else tuple(stack[chosen] for stack in stacks)
-            _update(members, gradient if everyone else gradient[chosen], scalars, self.betas)
+            _update(members, gradients[index] if everyone else gradients[index][chosen], scalars, self.betas)
             for stack, moved in zip(stacks, members, strict=True):
                 if not everyone:
                     stack[chosen] = moved
-            factor.grad = None
+            self.factors[index].grad = None
+
+        if active.device.type == "cpu":
+            side_by_side(move, range(len(self.factors)), lone=1)
+        else:
+            list(map(move, range(len(self.factors))))
         return norm
 
     def _scalars(self, scale: Tensor, chosen: Tensor) -> Sequence[Tensor]:

@@ -57,6 +57,7 @@ class Policies:
         self.stack = stack.map(lambda factor: factor.to(model.device, copy=True))
         self.factors = [*self.stack.a.values(), *self.stack.b.values()]
         """Tensors [P, ...]: all A, then all B, in the order of the spec's modules."""
+        self._gradients = [torch.empty_like(factor) for factor in self.factors]
 
     def __len__(self) -> int:
         """Return the number of agents P."""
@@ -91,31 +92,35 @@ class Policies:
         """
         begun = time.perf_counter()
 
-        def learn(members: slice) -> tuple[Tensor, list[Tensor], float]:
+        def learn(members: slice) -> tuple[Tensor, float]:
             own = self.stack.part(members).map(lambda factor: factor.detach().requires_grad_())
-            losses, flops = self._learn(own, members, batch.of(members), start[members], loss)
-            return losses, [_gradient(f) for f in (*own.a.values(), *own.b.values())], flops
+            done = self._learn(own, members, batch.of(members), start[members], loss)
+            for gathered, leaf in zip(self._gradients, (*own.a.values(), *own.b.values()), strict=True):
+                gathered[members] = 0.0 if leaf.grad is None else leaf.grad
+            return done
 
         done = self.model.side_by_side(learn, self._members(len(batch)))
-        for index, factor in enumerate(self.factors):
-            factor.grad = torch.cat([gradients[index] for _, gradients, _ in done])
-        self._count(2 * sum(flops for _, _, flops in done), begun)
-        return torch.cat([losses for losses, _, _ in done])
+        for factor, gathered in zip(self.factors, self._gradients, strict=True):
+            factor.grad = gathered
+        self._count(2 * sum(flops for _, flops in done), begun)
+        return torch.cat([losses for losses, _ in done])
 
     def _learn(
         self, own: AdapterStack, members: slice, batch: Batch, start: Tensor, loss: Loss
     ) -> tuple[Tensor, float]:
         """Gather gradients in `own`; return the members' mean losses and the forward's cost."""
-        prefix = self._read(own, members)
-        shared, total, flops, first = _cut_off(prefix), torch.zeros_like(start[:, 0, 0]), 0.0, 0
-        for piece in self._cut(batch):
+        prefix, pieces = self._read(own, members), self._cut(batch)
+        shared = _cut_off(prefix) if len(pieces) > 1 else prefix
+        total, flops, first = torch.zeros_like(start[:, 0, 0]), 0.0, 0
+        for piece in pieces:
             now = self._score(shared, piece, members)
             losses = loss(now, start[:, first : first + len(piece)], piece).sum(dim=1) / len(batch)
             losses.sum().backward()
             total += losses.detach()
             flops += self._flops(prefix, piece)
             first += len(piece)
-        _send_back(shared, prefix)
+        if shared is not prefix:
+            _send_back(shared, prefix)
         return total, flops + self.model.forward.read_flops(prefix)
 
     def _members(self, decisions: int) -> list[slice]:
@@ -148,11 +153,6 @@ def _slices(count: int, pieces: int) -> list[slice]:
     """Cut `count` things into `pieces` runs of like length."""
     edges = [count * i // pieces for i in range(pieces + 1)]
     return [slice(first, last) for first, last in pairwise(edges) if last > first]
-
-
-def _gradient(leaf: Tensor) -> Tensor:
-    """Return what gathered in a leaf."""
-    return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
 
 
 def _cut_off(prefix: Prefix) -> Prefix:

@@ -136,11 +136,10 @@ class AdapterStack:
         """Iterate over the members."""
         return (self[index] for index in range(len(self)))
 
-    def scaled_b(self, name: str) -> Tensor:
-        """Return the up factors of a module, times each member's alpha / rank."""
-        if not self.specs:
-            return self.b[name] * self.spec.scaling
-        return self.b[name] * torch.tensor([s.scaling for s in self.specs], device=self.b[name].device)[:, None, None]
+    def scaling(self) -> Tensor:
+        """Return each member's alpha / rank, float32 [P, 1, 1]."""
+        each = [spec.scaling for spec in self.specs or (self.spec,) * len(self)]
+        return torch.tensor(each, device=self.b[self.spec.modules[0]].device)[:, None, None]
 
     def check_uniform(self) -> None:
         """Raise an `AdapterError` unless all members have one rank and one scaling."""

@@ -17,13 +17,16 @@ from torch import Tensor
 
 from fitness.adapter import AdapterStack
 
+SCALING = "scaling"
+
 
 @dataclass(frozen=True, eq=False)
 class Prefix:
     """P genomes that have read their strategy: adapters, keys and values, ready for any number of rows."""
 
     adapters: Mapping[str, Tensor]
-    """[P, ...] each, named and laid out as the forward that made them wants; empty for the base model."""
+    """[P, ...] each, named and laid out as the forward that made them wants; empty for the base model. `SCALING` is
+    alpha / rank of each, [P, 1, 1]."""
     keys: tuple[Tensor, ...]
     """Per layer [P, heads, L, head size]; left-padded."""
     values: tuple[Tensor, ...]

@@ -17,7 +17,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from fitness.adapter import AdapterStack
 from fitness.errors import ModelError
-from fitness.forwards.base import Forward, Prefix, prefix_mask, row_mask
+from fitness.forwards.base import SCALING, Forward, Prefix, prefix_mask, row_mask
 
 _KNOWN_LAYERS = frozenset({"full_attention", "sliding_attention"})
 
@@ -26,7 +26,7 @@ class Acting(threading.local):
     """Whose adapters act; each thread has its own, so that several may use one network at the same time."""
 
     adapters: Mapping[str, Tensor] = MappingProxyType({})
-    """A [P, r, in] and scaled B [P, out, r] of every adapted layer."""
+    """A [P, r, in] and B [P, out, r] of every adapted layer, and the scaling."""
     tokens: int = 0
     """Tokens of the whole batch."""
 
@@ -51,8 +51,8 @@ class PopulationLinear(nn.Module):
                 f"model.targets: expected linear layers that see every token, got {self.name}, which saw "
                 f"{x.numel() // self.in_features} of {self.acting.tokens}"
             )
-        down = torch.bmm(x.reshape(len(a), -1, self.in_features), a.transpose(1, 2))
-        return out.view(len(a), -1, self.out_features).baddbmm_(down, b.transpose(1, 2)).view(out.shape)
+        down = torch.bmm(x.reshape(len(a), -1, self.in_features), a.mT) * self.acting.adapters[SCALING]
+        return out.view(len(a), -1, self.out_features).baddbmm_(down, b.mT).view(out.shape)
 
 
 class _SharedPrefixLayer(DynamicLayer):
@@ -125,7 +125,7 @@ class HuggingFaceForward(Forward):
 
     def flops(self, prefix: Prefix, tokens: int, rows: int) -> float:
         """Return what the rows cost (see `Forward.flops`)."""
-        lora = sum(tensor[0].numel() for tensor in prefix.adapters.values())
+        lora = sum(tensor[0].numel() for name, tensor in prefix.adapters.items() if name != SCALING)
         return 2.0 * (self.weights + lora) * tokens
 
     def read_flops(self, prefix: Prefix) -> float:
@@ -133,12 +133,13 @@ class HuggingFaceForward(Forward):
         return self.flops(prefix, len(prefix) * prefix.keys[0].shape[2], len(prefix))
 
     def _adapters(self, stack: AdapterStack | None) -> dict[str, Tensor]:
-        """Lay the stack out for the linear layers; the scaling goes into B."""
+        """Lay the stack out for the linear layers."""
         if stack is None:
             return {}
         like: Tensor = next(iter(self.linears.values())).weight
-        a = {f"{name}.a": stack.a[name].to(like) for name in stack.spec.modules}
-        return a | {f"{name}.b": stack.scaled_b(name).to(like) for name in stack.spec.modules}
+        factors = {f"{name}.a": stack.a[name].to(like) for name in stack.spec.modules}
+        factors |= {f"{name}.b": stack.b[name].to(like) for name in stack.spec.modules}
+        return factors | {SCALING: stack.scaling().to(like)}
 
     @contextmanager
     def _active(self, adapters: Mapping[str, Tensor], tokens: int) -> Iterator[None]:

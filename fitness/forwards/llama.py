@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fitness.adapter import AdapterStack
-from fitness.forwards.base import Forward, Prefix, prefix_mask, row_mask
+from fitness.forwards.base import SCALING, Forward, Prefix, prefix_mask, row_mask
 from fitness.forwards.operations import gated, normed, projected, rotated
 
 _FAMILY = frozenset({"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"})
@@ -32,18 +32,20 @@ class _Joint:
     """(module name in the network, layer)."""
 
     def pack(self, stack: AdapterStack, like: Tensor) -> dict[str, Tensor]:
-        """Lay out the stack's factors: all A under each other, each B scaled and transposed."""
+        """Lay out the stack's factors: all A under each other."""
         names = [name for name, _ in self.layers if name in stack.a]
         if not names:
             return {}
         packed = {self.name: torch.cat([stack.a[name] for name in names], dim=1).to(like)}
-        return packed | {name: stack.scaled_b(name).to(like) for name in names}
+        return packed | {name: stack.b[name].to(like) for name in names}
 
     def __call__(self, x: Tensor, adapters: Mapping[str, Tensor]) -> Iterator[Tensor]:
         """Apply layer after layer to [P, tokens, in]."""
         if torch.is_grad_enabled() and all(name in adapters for name in (self.name, *(n for n, _ in self.layers))):
             layers = [(layer.weight, layer.bias) for _, layer in self.layers]
-            yield from projected(x, layers, adapters[self.name], [adapters[name] for name, _ in self.layers])
+            yield from projected(
+                x, layers, adapters[self.name], [adapters[n] for n, _ in self.layers], adapters[SCALING]
+            )
         else:
             yield from self._lazily(x, adapters)
 
@@ -51,7 +53,7 @@ class _Joint:
         """Keep nothing that was yielded: it is used while in the cache, and its memory, still warm, serves again."""
         down, start = None, 0
         if self.name in adapters:
-            down = torch.bmm(x, adapters[self.name].mT)
+            down = torch.bmm(x, adapters[self.name].mT).mul_(adapters[SCALING])
         for name, layer in self.layers:
             if down is None or name not in adapters:
                 yield F.linear(x, layer.weight, layer.bias)
@@ -175,7 +177,7 @@ class LlamaForward(Forward):
         joints = [j for layer in self.layers for j in (layer.attention, *layer.tail())]
         base = sum(m.weight.numel() for joint in joints for _, m in joint.layers) - self.layers[-1].weights()
         late = self._late(prefix)
-        return base + sum(t[0].numel() for name, t in prefix.adapters.items() if name not in late)
+        return base + sum(t[0].numel() for name, t in prefix.adapters.items() if name not in late and name != SCALING)
 
     def _late(self, prefix: Prefix) -> set[str]:
         """Return the names of adapter tensors that only last tokens meet."""
@@ -184,7 +186,8 @@ class LlamaForward(Forward):
 
     def _pack(self, stack: AdapterStack) -> dict[str, Tensor]:
         """Lay the stack out for `_Joint`."""
-        like, packed = self.network.lm_head.weight, {}
+        like = self.network.lm_head.weight
+        packed = {SCALING: stack.scaling().to(like)}
         for layer in self.layers:
             for joint in (layer.attention, *layer.tail()):
                 packed.update(joint.pack(stack, like))

@@ -44,19 +44,22 @@ def gated(gate: Tensor, up: Tensor) -> Tensor:
     return result
 
 
-def projected(x: Tensor, layers: Sequence[tuple[Tensor, Tensor | None]], down: Tensor, ups: Sequence[Tensor]) -> Any:
+def projected(
+    x: Tensor, layers: Sequence[tuple[Tensor, Tensor | None]], down: Tensor, ups: Sequence[Tensor], scaling: Tensor
+) -> Any:
     """Apply adapted linear layers that share their input, with one backward for all of them.
 
     Args:
         x: [P, tokens, in].
         layers: frozen weight [out, in] and bias of each layer.
         down: [P, k x r, in] the layers' A factors under each other.
-        ups: their B factors, scaled, [P, out, r].
+        ups: their B factors, [P, out, r].
+        scaling: alpha / rank of each adapter, [P, 1, 1].
 
     Returns:
         A tuple of outputs [P, tokens, out], one per layer.
     """
-    return _apply(_Projected, x, layers, down, *ups)
+    return _apply(_Projected, x, layers, scaling, down, *ups)
 
 
 def _apply(operation: Any, *inputs: Any) -> Any:
@@ -114,24 +117,26 @@ class _Gated(torch.autograd.Function):
 
 class _Projected(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, layers: Sequence[Any], down: Tensor, *ups: Tensor) -> tuple[Tensor, ...]:
-        low = torch.bmm(x, down.mT)
+    def forward(
+        ctx: Any, x: Tensor, layers: Sequence[Any], scaling: Tensor, down: Tensor, *ups: Tensor
+    ) -> tuple[Tensor, ...]:
+        low = torch.bmm(x, down.mT).mul_(scaling)
         outs = tuple(
             F.linear(x, weight, bias).baddbmm_(part, up.mT)
             for (weight, bias), up, part in zip(layers, ups, low.split([up.shape[2] for up in ups], dim=2), strict=True)
         )
         ctx.layers = layers
-        ctx.save_for_backward(x, low, down, *ups)
+        ctx.save_for_backward(x, low, scaling, down, *ups)
         return outs
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        x, low, down, *ups = ctx.saved_tensors
+        x, low, scaling, down, *ups = ctx.saved_tensors
         ranks = [up.shape[2] for up in ups]
-        slow = torch.empty_like(low)
-        for part, gradient, up in zip(slow.split(ranks, dim=2), gradients, ups, strict=True):
-            torch.bmm(gradient, up, out=part)
+        parts = [torch.bmm(gradient, up) for gradient, up in zip(gradients, ups, strict=True)]
+        slow = torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
+        slow.mul_(scaling)
         risen = [torch.bmm(g.mT, part) for g, part in zip(gradients, low.split(ranks, dim=2), strict=True)]
         back = None
         if ctx.needs_input_grad[0]:
@@ -139,4 +144,4 @@ class _Projected(torch.autograd.Function):
             flat = back.view(-1, back.shape[2])
             for (weight, _), gradient in zip(ctx.layers, gradients, strict=True):
                 flat.addmm_(gradient.reshape(-1, gradient.shape[2]), weight)
-        return back, None, torch.bmm(slow.mT, x), *risen
+        return back, None, None, torch.bmm(slow.mT, x), *risen

@@ -29,19 +29,20 @@ SIN = torch.cat([-ANGLE.sin(), ANGLE.sin()], dim=-1)
 WEIGHT = draw(8)
 LAYERS = ((draw(6, 8), draw(6)), (draw(4, 8), None))
 """Weight [out, in] and bias of two layers."""
+SCALING = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)[:, None, None]
 DOWN, UPS = draw(3, 2 + 2, 8), (draw(3, 6, 2), draw(3, 4, 2))
 
 Operation = Callable[..., Tensor]
 
 
 def project(x: Tensor, down: Tensor, *ups: Tensor) -> Tensor:
-    return torch.cat(projected(x, LAYERS, down, ups), dim=2)
+    return torch.cat(projected(x, LAYERS, down, ups, SCALING), dim=2)
 
 
 def project_by_hand(x: Tensor, down: Tensor, *ups: Tensor) -> Tensor:
     outs = []
     for k, ((weight, bias), up) in enumerate(zip(LAYERS, ups, strict=True)):
-        delta = up @ down[:, 2 * k : 2 * k + 2]
+        delta = SCALING * up @ down[:, 2 * k : 2 * k + 2]
         outs.append(F.linear(x, weight, bias) + torch.einsum("poi,pti->pto", delta, x))
     return torch.cat(outs, dim=2)
 
@@ -74,9 +75,11 @@ def test_an_input_that_needs_no_gradient_gets_none() -> None:
 
 def test_an_output_that_nobody_uses_adds_nothing() -> None:
     x, ups = draw(3, 5, 8).requires_grad_(), [up.clone().requires_grad_() for up in UPS]
-    first, _ = projected(x, LAYERS, DOWN, ups)
+    first, _ = projected(x, LAYERS, DOWN, ups, SCALING)
     first.sum().backward()
-    (alone,) = projected(y := x.detach().clone().requires_grad_(), LAYERS[:1], DOWN[:, :2].contiguous(), ups[:1])
+    (alone,) = projected(
+        y := x.detach().clone().requires_grad_(), LAYERS[:1], DOWN[:, :2].contiguous(), ups[:1], SCALING
+    )
     alone.sum().backward()
     torch.testing.assert_close(x.grad, y.grad)
     assert not torch.any(ups[1].grad)

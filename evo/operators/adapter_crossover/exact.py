@@ -152,11 +152,10 @@ def _principal(gram_up: Array, gram_down: Array, rank: int) -> tuple[Array, Arra
 def _root(gram: Array) -> tuple[Array, Array]:
     """Return H with `H H^T = gram` [n, k, k], and its pseudo-inverse."""
     try:
-        half: Array = np.linalg.cholesky(gram)
+        half: Array = np.asarray(np.linalg.cholesky(gram), dtype=np.float64)
         pivots = half.diagonal(axis1=1, axis2=2)
         if (pivots.min(axis=1) > _SAFE * pivots.max(axis=1)).all():
-            inverse: Array = np.linalg.inv(half)
-            return half, inverse
+            return half, np.asarray(np.linalg.inv(half), dtype=np.float64)
     except np.linalg.LinAlgError:
         pass
     # Some rows depend on others, as where both parents have one A: those directions are left out.
