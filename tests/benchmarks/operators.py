@@ -43,7 +43,7 @@ def _crossover(repeats: int) -> list[Finding]:
         alone = _as_in_a_run(lambda: merge(one, (0.5, 0.5)), 1)
         seconds = race(
             {
-                "ours": lambda: ours() / COUPLES,
+                "ours": ours,
                 PEFT_SVD: timed(lambda: _peft_cross(peft)),
                 "ours, a lone couple": alone,
             },

@@ -29,7 +29,7 @@ _SAFE = 1e-4
 """Ratio of a Gram matrix's pivots above which its Cholesky factor is as exact as its eigenvectors, and faster."""
 _NULL = 1e-7
 """Rows of A that lie within this share of the others' span add no direction."""
-_TOGETHER = 1 << 18
+_TOGETHER = 1 << 19
 """Numbers that a core takes at a time: what its cache holds."""
 
 Array = NDArray[np.float64]
@@ -80,10 +80,10 @@ def merge(parents: Sequence[AdapterStack], weights: Sequence[float], floor: floa
 
     def cross(piece: tuple[str, slice]) -> None:
         name, members = piece
-        ups = torch.cat([parent.b[name][members] for parent in parents], dim=-1)
-        downs = torch.cat([parent.a[name][members] for parent in parents], dim=-2)
+        ups = [parent.b[name][members] for parent in parents]
+        downs = [parent.a[name][members] for parent in parents]
         try:
-            b[name][members], a[name][members] = _merge_factors(ups, downs, share, spec.rank, floor)
+            _merge_factors(ups, downs, share, floor, (b[name][members], a[name][members]))
         except FloatingPointError as error:
             sick = [i for i, p in enumerate(parents) if not (p.a[name].isfinite().all() and p.b[name].isfinite().all())]
             raise AdapterError(f"parents{sick}.{name}: expected finite factors, got NaN or infinity") from error
@@ -96,39 +96,46 @@ def merge(parents: Sequence[AdapterStack], weights: Sequence[float], floor: floa
     return AdapterStack(spec, a, b)
 
 
-def _merge_factors(ups: Tensor, downs: Tensor, share: Array, rank: int, floor: float) -> tuple[Tensor, Tensor]:
-    """Return factors (up [n, out, r], down [n, r, in]) of the n sums `ups @ diag(share) @ downs`.
+def _merge_factors(
+    ups: Sequence[Tensor], downs: Sequence[Tensor], share: Array, floor: float, out: tuple[Tensor, Tensor]
+) -> None:
+    """Write factors (up [n, out, r], down [n, r, in]) of n weighted sums of products into `out`.
 
     Args:
-        ups: [n, out, K r] up factors of the K parents beside each other.
-        downs: [n, K r, in] their down factors under each other.
+        ups: the K parents' up factors [n, out, r].
+        downs: their down factors [n, r, in].
         share: [K r] each parent's weight, r times.
-        rank: r.
         floor: see `merge`.
+        out: where to.
 
     Raises:
         FloatingPointError: a factor is not finite.
     """
-    gram_up, gram_down = _gram(ups.double().mT.numpy()), _gram(downs.double().numpy())
+    up, down = out
+    rank = down.shape[1]
+    gram_up, gram_down = _gram([factor.mT for factor in ups]), _gram(downs)
     if not (np.isfinite(gram_up).all() and np.isfinite(gram_down).all()):
         raise FloatingPointError
     left, right, strength = _principal(gram_up * np.outer(share, share), gram_down, rank)
     alive = strength > _RELATIVE_RANK * strength[:, :1]
     row = np.sqrt(gram_down.diagonal(axis1=1, axis2=2)[:, :rank].mean(axis=1, keepdims=True))
     length = np.where(alive, np.maximum(np.sqrt(strength), floor * row), 1.0)
-    up = ups @ torch.from_numpy(share[:, None] * left * (alive / length)[:, None, :]).float()
-    down = torch.from_numpy(right * (alive * length)[:, None, :]).float().mT @ downs
+    mix_up = torch.from_numpy(share[:, None] * left * (alive / length)[:, None, :]).float().split(rank, dim=1)
+    mix_down = torch.from_numpy(right * (alive * length)[:, None, :]).float().mT.split(rank, dim=2)
+    for k in range(len(ups)):
+        torch.baddbmm(up, ups[k], mix_up[k], beta=float(k > 0), out=up)
+        torch.baddbmm(down, mix_down[k], downs[k], beta=float(k > 0), out=down)
     short = np.flatnonzero(~alive.all(axis=1))
     if len(short):
-        rows, found = downs[short].double(), torch.from_numpy(alive[short])
+        rows, found = torch.cat([factor[short] for factor in downs], dim=1).double(), torch.from_numpy(alive[short])
         directions = torch.from_numpy(right[short] * alive[short, None, :]).mT @ rows
         spare = _spare_rows(rows[:, :rank], directions, found.sum(dim=1))
         down[short] = torch.where(found[..., None], down[short], spare.float())
-    return up, down
 
 
-def _gram(rows: Array) -> Array:
-    """Return the products [n, k, k] of the rows [n, k, d] with each other."""
+def _gram(factors: Sequence[Tensor]) -> Array:
+    """Return the products [n, K r, K r] of all rows of the K factors [n, r, d] with each other."""
+    rows = np.concatenate([factor.numpy() for factor in factors], axis=1, dtype=np.float64)
     products: Array = rows @ rows.swapaxes(1, 2)
     return products
 
