@@ -32,11 +32,10 @@ format: $(STAMP) ## Mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## Measure environment steps, observations and decisions per second
+bench: $(STAMP) ## Measure everything beside its peers; takes a quarter of an hour on a quiet machine
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
-bench-peers: $(STAMP) $(PEERS_STAMP) ## Measure vLLM, populora and TRL on the same work (3.5 GB into .venv-peers at first)
-	$(BIN)/python -m tests.benchmarks.peers $(ARGS)
+bench-peers: $(PEERS_STAMP) ## Install vLLM, populora and TRL for `make bench` (3.5 GB into .venv-peers)
 
 clean: ## Remove caches and build products; keeps .venv and outputs/
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

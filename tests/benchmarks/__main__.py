@@ -10,7 +10,7 @@ from pathlib import Path
 from transformers.utils import logging
 
 from tests.benchmarks import decisions, environment, loop, operators, training
-from tests.benchmarks.findings import Finding, save, table
+from tests.benchmarks.findings import Finding, into_page, save, table
 from tests.benchmarks.peers import available
 
 PARTS: dict[str, Callable[[int], list[Finding]]] = {
@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument(
         "parts", nargs="*", metavar="part", help=f"of: {', '.join(PARTS)} (default: all but thousand, which is long)"
     )
+    parser.add_argument("--page", type=Path, help="a page with marks, docs/performance.md, to put the table into")
     given = parser.parse_args()
     unknown = [part for part in given.parts if part not in PARTS]
     if unknown:
@@ -50,6 +51,8 @@ def main() -> None:
         print(f"{part}: {time.perf_counter() - started:.0f} s, {path}", file=sys.stderr, flush=True)
         found += findings
     print(table(found))
+    if given.page:
+        into_page(given.page, found)
 
 
 if __name__ == "__main__":

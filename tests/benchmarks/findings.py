@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+_MARKS = ("<!-- measured -->", "<!-- end -->")
 _PACKAGES = ("torch", "transformers", "peft", "numpy")
 
 
@@ -66,6 +67,18 @@ def table(findings: Sequence[Finding]) -> str:
         for row in rows
     ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def into_page(page: Path, findings: Sequence[Finding]) -> None:
+    """Put the table, and what it was measured on, in place of what stands between the marks of a page."""
+    facts = machine()
+    packages = ", ".join(f"{name} {number}" for name, number in facts["packages"].items())
+    told = f"{facts['processor']}, {facts['cores']} cores; Python {facts['python']}, {packages}."
+    rows = [("case", "unit", "peer", "ours", "peer's", "ratio", "target", "held"), ("---",) * 8]
+    lines = [f"| {' | '.join(cells)} |" for cells in (*rows, *map(_cells, findings))]
+    before, _, rest = page.read_text().partition(_MARKS[0])
+    _, _, after = rest.partition(_MARKS[1])
+    page.write_text("\n".join([before + _MARKS[0], "", told, "", *lines, "", _MARKS[1] + after]))
 
 
 def save(folder: Path, part: str, findings: Sequence[Finding]) -> Path:

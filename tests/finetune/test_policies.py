@@ -169,3 +169,15 @@ def test_agents_and_the_base_stay_as_they_are(model: PopulationModel, population
     gradients(model, population, batch)
     assert [agent.adapter.digest() for agent in population] == before
     assert all(parameter.grad is None for parameter in model.base.network.parameters())
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_with_fewer_bits_gradients_point_the_same_way(
+    folder: Path, how: str, model: PopulationModel, population: list[Agent], batch: Batch, dtype: str
+) -> None:
+    coarse = population_model(folder, how.split()[1], dtype=dtype)
+    fine, found = (gradients(one, population, batch)[1] for one in (model, coarse))
+    for i in range(len(population)):
+        one, other = (torch.cat([g[i].flatten() for g in each.values()]) for each in (fine, found))
+        assert other.dtype == torch.float32  # adapters and their gradients keep all their bits
+        assert torch.cosine_similarity(one, other, dim=0) > 0.98
