@@ -94,8 +94,7 @@ class Genome:
 def pack(genomes: Sequence[Genome]) -> list[Genome]:
     """Return the genomes with their adapters side by side in one stack: a population in memory.
 
-    What earlier stacks hold of genomes that are gone can then be freed, and an engine seats the population without
-    another copy.
+    What earlier stacks hold of genomes that are gone can then be freed, and the population stacks without another copy.
     """
     stack = AdapterStack.of([genome.adapter for genome in genomes])
     return [replace(genome, adapter=adapter) for genome, adapter in zip(genomes, stack, strict=True)]

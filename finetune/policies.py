@@ -47,7 +47,7 @@ class Policies:
             model: the base model that the agents share.
             prompts: of the agents' environment.
             agents: P agents; they stay as they are.
-            rows_at_once: rows in one forward and backward, at most; bounds memory, changes no result.
+            rows_at_once: rows in one forward and backward, at most; bounds each core's memory, changes no result.
         """
         self.model, self.rows_at_once, self.cost = model, rows_at_once, Cost()
         self.actions = prompts.actions
@@ -57,7 +57,7 @@ class Policies:
         self.stack = stack.map(lambda factor: factor.to(model.device, copy=True))
         self.factors = [*self.stack.a.values(), *self.stack.b.values()]
         """Tensors [P, ...]: all A, then all B, in the order of the spec's modules."""
-        self._gradients = [torch.empty_like(factor) for factor in self.factors]
+        self._gradients = [torch.zeros_like(factor) for factor in self.factors]
 
     def __len__(self) -> int:
         """Return the number of agents P."""
@@ -96,7 +96,8 @@ class Policies:
             own = self.stack.part(members).map(lambda factor: factor.detach().requires_grad_())
             done = self._learn(own, members, batch.of(members), start[members], loss)
             for gathered, leaf in zip(self._gradients, (*own.a.values(), *own.b.values()), strict=True):
-                gathered[members] = 0.0 if leaf.grad is None else leaf.grad
+                own_place = gathered[members][:, : leaf.shape[1], : leaf.shape[2]]  # without padding of mixed ranks
+                own_place.copy_(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
             return done
 
         done = self.model.side_by_side(learn, self._members(len(batch)))

@@ -18,7 +18,7 @@ class TrainerConfig:
     batch: int = 32
     """Decisions of each agent per optimisation step."""
     rows_at_once: int = 256
-    """Rows of all agents together in one forward and backward; bounds memory, changes no result."""
+    """Rows in one forward and backward, at most; bounds the memory of each core, changes no result."""
     clip_norm: float = 1.0
     """Largest norm of one agent's gradient."""
     beta2: float = 0.95

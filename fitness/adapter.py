@@ -151,16 +151,26 @@ class AdapterStack:
         """Return the stack of the members at `indices`, repeats allowed."""
         index = torch.as_tensor(indices, dtype=torch.int64)
         specs = tuple(self.specs[i] for i in indices) if self.specs else ()
-        return replace(self.map(lambda factor: factor[index]), specs=specs)
+        return _narrowed(replace(self.map(lambda factor: factor[index]), specs=specs))
 
     def part(self, members: slice) -> "AdapterStack":
         """Return a view of neighbouring members."""
-        return replace(self.map(lambda factor: factor[members]), specs=self.specs[members])
+        return _narrowed(replace(self.map(lambda factor: factor[members]), specs=self.specs[members]))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "AdapterStack":
         """Return the stack of the changed factors, each of the same shape."""
         a, b = ({name: change(factor) for name, factor in part.items()} for part in (self.a, self.b))
         return AdapterStack(self.spec, a, b, self.specs)
+
+
+def _narrowed(stack: AdapterStack) -> AdapterStack:
+    """Return the stack without padding if its members turn out to have one rank and scaling."""
+    if len(set(stack.specs)) != 1:
+        return stack
+    spec = stack.specs[0]
+    a = {name: factor[:, : spec.rank] for name, factor in stack.a.items()}
+    b = {name: factor[:, :, : spec.rank] for name, factor in stack.b.items()}
+    return AdapterStack(spec, a, b)
 
 
 def _view(adapters: Sequence[Adapter]) -> AdapterStack | None:
@@ -182,6 +192,12 @@ def _stacked(adapters: Sequence[Adapter]) -> AdapterStack:
                 f"adapters[{position}].shapes: expected the modules of the first, {specs[0].shapes}, got {spec.shapes}"
             )
     rank, mixed = max(spec.rank for spec in specs), len(set(specs)) > 1
+    if len(adapters) > 1 and all(adapter is adapters[0] for adapter in adapters):  # founders: one for all
+        a, b = (
+            {name: factor.expand(len(adapters), *factor.shape) for name, factor in side.items()}
+            for side in (adapters[0].a, adapters[0].b)
+        )
+        return AdapterStack(specs[0], a, b)
 
     def stack(factors: Sequence[Tensor], dim: int) -> Tensor:
         if mixed:

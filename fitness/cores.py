@@ -6,6 +6,7 @@ all the work lose nothing to waiting. Does not own what a piece is, or whether p
 (`PopulationModel.side_by_side`).
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,6 +28,10 @@ def cores() -> int:
     return _claimed[0] if _claimed else torch.get_num_threads()
 
 
+_here = threading.local()
+"""`in_a_piece` is set in the pool's threads."""
+
+
 @contextmanager
 def pieces_only() -> Iterator[None]:
     """Leave all cores but one to `side_by_side`; PyTorch's other operations inside the block stay on one."""
@@ -42,25 +47,29 @@ def side_by_side(do: Callable[[Piece], Result], pieces: Sequence[Piece], *, lone
     """Return `do` of every piece, in their order, as many at a time as there are cores.
 
     `do` runs under the caller's autograd mode and must share nothing that it changes with other pieces. The first error
-    of a piece is raised; pieces that have not begun are dropped.
+    of a piece is raised; pieces that have not begun are dropped. Inside a piece, pieces come one after another.
 
     Args:
         do: what to do.
         pieces: to what.
-        lone: cores for a piece that is alone; None for all.
+        lone: cores for a piece that is alone; None: pieces that are fewer than the cores come one after another and
+            each has all of them.
     """
-    workers = min(cores(), len(pieces))
-    if workers < 2:
-        with _threads(cores() if lone is None else min(lone, cores())):
+    if getattr(_here, "in_a_piece", False):
+        return [do(piece) for piece in pieces]
+    count = cores()
+    if min(count, len(pieces)) < 2 or (lone is None and len(pieces) < count):
+        with _threads(count if lone is None else min(lone, count)):
             return [do(piece) for piece in pieces]
     gradients, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
 
     def alone(piece: Piece) -> Result:
+        _here.in_a_piece = True
         with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
             return do(piece)
 
     with _threads(1):
-        return list(_pool(workers).map(alone, pieces))
+        return list(_pool(count).map(alone, pieces))
 
 
 @contextmanager

@@ -237,7 +237,7 @@ class PopulationModel:
         if self.device.type != "cpu":
             return most or _MANY_ROWS
         fewest, usual = _TRAINED_ROWS if training else _CACHED_ROWS
-        return min(most or usual, max(fewest, min(usual, -(-rows // _SHARES))))
+        return min(most or usual, max(fewest, -(-rows // _SHARES)))
 
     def _check(self, stack: AdapterStack, prefixes: int) -> None:
         """Raise unless the stack fits the model and the number of prefixes."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks import timing
-from tests.benchmarks.findings import Finding, faster, into_page, save, table
+from tests.benchmarks.findings import faster, into_page, load, save, table
 
 SECONDS = {"ours": 0.5, "slow": 2.0, "fast": 0.25}
 
@@ -37,7 +37,8 @@ def test_findings_are_written_with_the_machine(tmp_path: Path) -> None:
     content = json.loads(path.read_text())
     assert content["findings"][0]["held"] is False
     assert content["machine"]["cores"] >= 1
-    assert Finding(**{k: v for k, v in content["findings"][0].items() if k != "held"}).peer == "slow"
+    assert load(tmp_path / "new", "part") == list(faster("case", "rows/s", 1, SECONDS, {"slow": 5.0}))
+    assert load(tmp_path / "new", "unmeasured") == []
 
 
 def test_rivals_take_turns_and_the_median_counts(monkeypatch: pytest.MonkeyPatch) -> None:

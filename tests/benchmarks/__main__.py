@@ -10,7 +10,7 @@ from pathlib import Path
 from transformers.utils import logging
 
 from tests.benchmarks import decisions, environment, loop, operators, training
-from tests.benchmarks.findings import Finding, into_page, save, table
+from tests.benchmarks.findings import Finding, into_page, load, save, table
 from tests.benchmarks.peers import available
 
 PARTS: dict[str, Callable[[int], list[Finding]]] = {
@@ -32,7 +32,9 @@ def main() -> None:
     parser.add_argument(
         "parts", nargs="*", metavar="part", help=f"of: {', '.join(PARTS)} (default: all but thousand, which is long)"
     )
-    parser.add_argument("--page", type=Path, help="a page with marks, docs/performance.md, to put the table into")
+    parser.add_argument(
+        "--page", type=Path, help="a page with marks (docs/performance.md) to put into what all parts last found"
+    )
     given = parser.parse_args()
     unknown = [part for part in given.parts if part not in PARTS]
     if unknown:
@@ -52,7 +54,7 @@ def main() -> None:
         found += findings
     print(table(found))
     if given.page:
-        into_page(given.page, found)
+        into_page(given.page, [finding for part in PARTS for finding in load(FOLDER, part)])
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from fitness.adapter import save_adapter
 from fitness.agent import Agent
 from fitness.engines.population import PopulationEngine
 from fitness.model import ModelConfig, PopulationModel, Prompts, load_base_model
-from tests.benchmarks.findings import Finding, faster
+from tests.benchmarks.findings import Finding, faster, tell
 from tests.benchmarks.peers import Peer, available
 from tests.benchmarks.peers.jobs import DecisionJob, write_job
 from tests.benchmarks.settings import (
@@ -93,6 +93,7 @@ def measure(repeats: int) -> list[Finding]:
     with tempfile.TemporaryDirectory() as place:
         for network in networks(Path(place)):
             for case in CASES:
+                tell(case.name(network))
                 with tempfile.TemporaryDirectory() as own, ExitStack() as stack:
                     found += Contest(network, case, Path(own), stack).findings(repeats)
     return found

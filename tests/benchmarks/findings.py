@@ -3,6 +3,8 @@
 import json
 import os
 import platform
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -55,6 +57,11 @@ def faster(case: str, unit: str, work: float, seconds: dict[str, float], targets
     ]
 
 
+def tell(case: str) -> None:
+    """Say on standard error what is being measured: some cases take minutes."""
+    print(f"  {case}", file=sys.stderr, flush=True)
+
+
 def table(findings: Sequence[Finding]) -> str:
     """Return the findings as text: first column to the left, numbers to the right."""
     columns = ("case", "unit", "peer", "ours", "peer's", "ratio", "target", "held")
@@ -90,6 +97,13 @@ def save(folder: Path, part: str, findings: Sequence[Finding]) -> Path:
     return path
 
 
+def load(folder: Path, part: str) -> list[Finding]:
+    """Return what a part found when it was last measured; nothing if it never was."""
+    path = folder / f"{part}.json"
+    told = json.loads(path.read_text())["findings"] if path.is_file() else []
+    return [Finding(**{name: value for name, value in finding.items() if name != "held"}) for finding in told]
+
+
 def machine() -> dict[str, Any]:
     """Return what the figures depend on."""
     return {
@@ -99,6 +113,9 @@ def machine() -> dict[str, Any]:
         "load": os.getloadavg()[0],
         "python": platform.python_version(),
         "system": platform.system(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "cuda": torch.version.cuda,
+        "date": time.strftime("%Y-%m-%d"),
         "packages": {name: version(name) for name in _PACKAGES},
     }
 

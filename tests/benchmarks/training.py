@@ -22,7 +22,7 @@ from fitness.agent import Agent
 from fitness.model import ModelConfig, PopulationModel, load_base_model
 from fitness.organism import FOLDER
 from tests.benchmarks.decisions import Tokens
-from tests.benchmarks.findings import Finding, faster
+from tests.benchmarks.findings import Finding, faster, tell
 from tests.benchmarks.peers import Peer, available
 from tests.benchmarks.peers.jobs import TrainingJob, write_job
 from tests.benchmarks.settings import ACTIONS, random_adapters, random_tokens
@@ -61,6 +61,7 @@ def measure(repeats: int) -> list[Finding]:
     """Measure every case."""
     found = []
     for case in CASES:
+        tell(case.name())
         with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
             contest = Contest(case, Path(place))
             rivals = {"ours": timed(contest.ours), PEFT: timed(contest.peft)} | contest.peers(stack)

@@ -55,6 +55,24 @@ def test_mixed_ranks_keep_every_members_update_and_come_back_as_they_were() -> N
     assert [member.digest() for member in stack.part(slice(1, 3))] == [members[1].digest(), members[2].digest()]
 
 
+def test_members_that_turn_out_to_have_one_rank_lose_their_padding() -> None:
+    specs = (MIXED[0], MIXED[0], MIXED[1])
+    members = [random_adapter(spec, seed) for seed, spec in enumerate(specs)]
+    stack = AdapterStack.of(members)
+    for part in (stack.part(slice(0, 2)), stack.take([1, 0]), AdapterStack.of([stack[0], stack[1]])):
+        part.check_uniform()
+        assert part.spec == MIXED[0]
+        assert part.a["up"].shape == (2, 2, 6)
+    assert [member.digest() for member in stack.part(slice(0, 2))] == [member.digest() for member in members[:2]]
+
+
+def test_one_adapter_for_all_is_kept_once() -> None:
+    one = random_adapter(SPEC, 0)
+    stack = AdapterStack.of([one] * 5)
+    assert {factor.untyped_storage().nbytes() for factor in stack.a.values()} == {4 * 2 * 6, 4 * 2 * 4}
+    assert [member.digest() for member in stack] == [one.digest()] * 5
+
+
 def test_one_rank_with_other_scalings_is_kept_apart_too() -> None:
     members = [random_adapter(LoraSpec(2, alpha, SHAPES), 0) for alpha in (2.0, 6.0)]
     assert AdapterStack.of(members).scaling().flatten().tolist() == [1.0, 3.0]

@@ -50,6 +50,20 @@ def test_a_block_can_leave_the_cores_to_pieces() -> None:
     assert torch.get_num_threads() == 2
 
 
+def test_pieces_within_a_piece_come_one_after_another() -> None:
+    def both(piece: int) -> list[int]:
+        return side_by_side(lambda inner: 10 * piece + inner, range(3))
+
+    with pieces_only():
+        assert side_by_side(both, range(4)) == [[10 * i, 10 * i + 1, 10 * i + 2] for i in range(4)]
+
+
+def test_few_pieces_of_a_large_model_have_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fitness.cores._claimed", [4])
+    assert side_by_side(lambda _: torch.get_num_threads(), range(3)) == [4] * 3
+    assert side_by_side(lambda _: torch.get_num_threads(), range(3), lone=1) == [1] * 3
+
+
 def _meet(count: int) -> Callable[[int], int]:
     """Return a piece of work that ends when `count` of its kind have begun; it tells its thread."""
     barrier = threading.Barrier(count, timeout=30)

@@ -117,8 +117,10 @@ def _merge_factors(
     if not (np.isfinite(gram_up).all() and np.isfinite(gram_down).all()):
         raise FloatingPointError
     left, right, strength = _principal(gram_up * np.outer(share, share), gram_down, rank)
-    alive = strength > _RELATIVE_RANK * strength[:, :1]
-    row = np.sqrt(gram_down.diagonal(axis1=1, axis2=2)[:, :rank].mean(axis=1, keepdims=True))
+    # Of what cancels out, only rounding is left: its own largest value is no measure then.
+    scale = np.sqrt(np.max(_squares(gram_up) * share**2, axis=1) * np.max(_squares(gram_down), axis=1))
+    alive = strength > np.maximum(_RELATIVE_RANK * strength[:, :1], _NULL * scale[:, None])
+    row = np.sqrt(_squares(gram_down)[:, :rank].mean(axis=1, keepdims=True))
     length = np.where(alive, np.maximum(np.sqrt(strength), floor * row), 1.0)
     mix_up = torch.from_numpy(share[:, None] * left * (alive / length)[:, None, :]).float().split(rank, dim=1)
     mix_down = torch.from_numpy(right * (alive * length)[:, None, :]).float().mT.split(rank, dim=2)
@@ -138,6 +140,12 @@ def _gram(factors: Sequence[Tensor]) -> Array:
     rows = np.concatenate([factor.numpy() for factor in factors], axis=1, dtype=np.float64)
     products: Array = rows @ rows.swapaxes(1, 2)
     return products
+
+
+def _squares(gram: Array) -> Array:
+    """Return the squared lengths [n, k] of the rows."""
+    squares: Array = gram.diagonal(axis1=1, axis2=2)
+    return squares
 
 
 def _principal(gram_up: Array, gram_down: Array, rank: int) -> tuple[Array, Array, Array]:
