@@ -9,7 +9,7 @@ not own the loss (`finetune.methods`), the update (`finetune.optimizer`) or what
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -20,7 +20,7 @@ from finetune.methods.base import Loss
 from fitness.adapter import AdapterStack
 from fitness.agent import Agent
 from fitness.forwards.base import Prefix
-from fitness.model import PopulationModel, Prompts
+from fitness.model import PopulationModel, Prompts, pad_rows
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Policies:
                 own_place.copy_(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
             return done
 
-        done = self.model.side_by_side(learn, self._members(len(batch)))
+        done = self.model.side_by_side(learn, self._members(len(batch)), training=True)
         for factor, gathered in zip(self.factors, self._gradients, strict=True):
             factor.grad = gathered
         self._count(2 * sum(flops for _, flops in done), begun)
@@ -110,7 +110,9 @@ class Policies:
         self, own: AdapterStack, members: slice, batch: Batch, start: Tensor, loss: Loss
     ) -> tuple[Tensor, float]:
         """Gather gradients in `own`; return the members' mean losses and the forward's cost."""
-        prefix, pieces = self._read(own, members), self._cut(batch)
+        alone = len(batch) == 1 and self.model.forward.reads_nothing
+        batch = self._whole(batch, members) if alone else batch
+        prefix, pieces = self._read(own, members, empty=alone), self._cut(batch)
         shared = _cut_off(prefix) if len(pieces) > 1 else prefix
         total, flops, first = torch.zeros_like(start[:, 0, 0]), 0.0, 0
         for piece in pieces:
@@ -133,9 +135,16 @@ class Policies:
         """Cut the decisions of some agents into parts of like size and at most `rows_at_once` rows."""
         return [batch.part(piece) for piece in _slices(len(batch), math.ceil(batch.rows / self.rows_at_once))]
 
-    def _read(self, stack: AdapterStack, members: slice) -> Prefix:
-        """Read the members' strategies."""
-        return self.model.read(stack, self.prefixes[members])
+    def _read(self, stack: AdapterStack, members: slice, *, empty: bool = False) -> Prefix:
+        """Read the members' strategies, or nothing where their rows begin with them."""
+        told = self.prefixes[members]
+        return self.model.read(stack, [[]] * len(told) if empty else told)
+
+    def _whole(self, batch: Batch, members: slice) -> Batch:
+        """Put each member's strategy before its only row: nothing is shared, and one reading does for both."""
+        rows = zip(self.prefixes[members], batch.ids[:, 0].tolist(), batch.lengths[:, 0].tolist(), strict=True)
+        ids, lengths = pad_rows([[told + row[:length]] for told, row, length in rows])
+        return replace(batch, ids=ids, lengths=lengths).to(batch.ids.device)
 
     def _score(self, prefix: Prefix, batch: Batch, members: slice) -> Tensor:
         """Return log-probabilities [members, n, A]."""

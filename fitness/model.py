@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from fitness.adapter import AdapterStack, LoraSpec
-from fitness.cores import Piece, Result, pieces_only, side_by_side
+from fitness.cores import Piece, Result, cores, pieces_only, side_by_side
 from fitness.errors import ModelError, nearest
 from fitness.forwards.base import Forward, Prefix
 from fitness.forwards.choose import make_forward
@@ -195,7 +195,8 @@ class PopulationModel:
             self._check(stack, len(prefixes))
         lengths = [len(tokens) for tokens in prefixes]
         width = max(width, *lengths)
-        ids = torch.tensor([[0] * (width - len(tokens)) + list(tokens) for tokens in prefixes], device=self.device)
+        padded = [[0] * (width - len(tokens)) + list(tokens) for tokens in prefixes]
+        ids = torch.tensor(padded, dtype=torch.int64, device=self.device)
         return self.forward.read(stack, ids, torch.tensor(lengths, device=self.device))
 
     def action_log_probs(
@@ -222,11 +223,14 @@ class PopulationModel:
         """Return a context for all of a run: with a small model on a CPU, only `side_by_side` uses several cores."""
         return pieces_only() if self.small and self.device.type == "cpu" else nullcontext()
 
-    def side_by_side(self, do: Callable[[Piece], Result], pieces: Sequence[Piece]) -> list[Result]:
+    def side_by_side(
+        self, do: Callable[[Piece], Result], pieces: Sequence[Piece], *, training: bool = False
+    ) -> list[Result]:
         """Return `do` of every piece, in order: on a CPU each core takes one at a time (see `fitness.cores`)."""
         if self.device.type != "cpu":
             return [do(piece) for piece in pieces]
-        return side_by_side(do, pieces, lone=1 if self.small else None)
+        lone = cores() if training else 1
+        return side_by_side(do, pieces, lone=lone if self.small else None)
 
     def rows_together(self, rows: int, most: int | None = None, *, training: bool = False) -> int:
         """Return how many of `rows` rows go through the model together, at most `most` (None: what is fastest).

@@ -67,6 +67,9 @@ class Prefix:
 class Forward(ABC):
     """Runs a base model with a population's adapters, for choosing and, under autograd, for training."""
 
+    reads_nothing: bool = False
+    """Whether a prefix may be empty, so that a lone row can be read in one go with its strategy."""
+
     @abstractmethod
     def read(self, stack: AdapterStack | None, ids: Tensor, lengths: Tensor) -> Prefix:
         """Read each genome's prefix.

@@ -113,6 +113,8 @@ class _Frame:
 class LlamaForward(Forward):
     """Runs decoders of the Llama family; equal to their own code but for float rounding."""
 
+    reads_nothing = True
+
     def __init__(self, network: Any) -> None:
         """Use the weights of `network`, which `fits` accepted."""
         self.network, self.decoder = network, network.model
@@ -136,6 +138,11 @@ class LlamaForward(Forward):
         """Read each genome's prefix (see `Forward.read`)."""
         width = ids.shape[1]
         adapters = {} if stack is None else self._pack(stack)
+        if not width:
+            blank = self.network.lm_head.weight.new_empty(
+                len(ids), self.network.config.num_key_value_heads, 0, self.head_size
+            )
+            return Prefix(adapters, (blank,) * len(self.layers), (blank,) * len(self.layers), lengths)
         mask = prefix_mask(lengths, width, self.network.dtype)
         angles = self._angles(-width, 0)
         hidden = self.decoder.embed_tokens(ids)

@@ -141,6 +141,18 @@ def test_gradients_are_those_of_plain_peft(
             assert not padding.any()
 
 
+def test_a_lone_row_is_read_with_its_strategy_and_learns_the_same(
+    folder: Path, model: PopulationModel, population: list[Agent], batch: Batch, tmp_path: Path
+) -> None:
+    single = batch.part(slice(0, 1))
+    losses, ours = gradients(model, population, single)
+    loss, theirs = peft_gradients(folder, population[1], single.of(slice(1, 2)), tmp_path)
+    assert float(losses[1]) == pytest.approx(loss, abs=1e-5)
+    for name, gradient in theirs.items():
+        own, _ = _unpadded(ours[name][1], population[1].adapter.spec.rank, name)
+        torch.testing.assert_close(own, gradient, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("rows_at_once", [1, 10, 10_000])
 def test_how_the_work_is_cut_changes_no_gradient(
     model: PopulationModel, population: list[Agent], batch: Batch, rows_at_once: int
