@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from tests.finetune.lives import EAT, Life, record
 from tests.fitness.models import (
     ACTIONS,
     OBSERVATIONS,
+    SMALL,
     agents,
     population_model,
     random_adapter,
@@ -35,15 +35,6 @@ DECISIONS = 6
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
 
-SMALL: dict[str, Any] = {
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "initializer_range": 0.12,
-    "pad_token_id": 0,
-}
 MODELS = ("llama auto", "llama huggingface", "qwen3 auto", "qwen3 huggingface", "gemma auto", "mixtral auto")
 
 

@@ -31,6 +31,18 @@ OBSERVATIONS = (
     "summer night. cold. wolf near east.",
 )
 
+SMALL: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "initializer_range": 0.12,
+    "pad_token_id": 0,
+}
+"""A small decoder of any family."""
+
 
 def save_tiny(folder: Path, family: str) -> Path:
     """Write a random-weight "llama" or "qwen3" with its tokenizer."""

@@ -1,7 +1,6 @@
 """Any Hugging Face causal LM of attention and linear layers: windows, soft caps, experts, learned positions."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -12,20 +11,10 @@ from fitness.adapter import AdapterStack, save_adapter
 from fitness.errors import ModelError
 from fitness.forwards.llama import LlamaForward
 from fitness.model import pad_rows
-from tests.fitness.models import ACTIONS, OBSERVATIONS, agents, population_model, save_network
+from tests.fitness.models import ACTIONS, OBSERVATIONS, SMALL, agents, population_model, save_network
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
-SHAPE: dict[str, Any] = {
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 512,
-    "initializer_range": 0.12,
-    "pad_token_id": 0,
-}
 FAMILIES = {
     "Mistral": (True, {"sliding_window": None}),
     "Qwen2": (True, {}),
@@ -43,7 +32,7 @@ FAMILIES = {
 def test_every_family_equals_plain_peft(family: str, tmp_path: Path) -> None:
     fast, changes = FAMILIES[family]
     config = getattr(transformers, f"{family.split()[0]}Config")
-    folder = save_network(tmp_path / "base", config, **SHAPE | changes)
+    folder = save_network(tmp_path / "base", config, **SMALL | changes)
     model = population_model(folder)
     assert isinstance(model.forward, LlamaForward) == fast
     population = agents(model.lora_spec(rank=4, alpha=8.0))[:3]
@@ -71,13 +60,13 @@ def test_every_family_equals_plain_peft(family: str, tmp_path: Path) -> None:
     ],
 )
 def test_families_that_cannot_be_run_say_why(family: str, said: str, tmp_path: Path) -> None:
-    folder = save_network(tmp_path, getattr(transformers, f"{family}Config"), **SHAPE)
+    folder = save_network(tmp_path, getattr(transformers, f"{family}Config"), **SMALL)
     with pytest.raises(ModelError, match=said):
         population_model(folder)
 
 
 def test_the_fast_forward_refuses_what_it_does_not_know(tmp_path: Path) -> None:
-    folder = save_network(tmp_path, transformers.GemmaConfig, **SHAPE | {"head_dim": 8})
+    folder = save_network(tmp_path, transformers.GemmaConfig, **SMALL | {"head_dim": 8})
     with pytest.raises(ModelError, match=r"expected a model of the Llama family for 'llama', got GemmaForCausalLM"):
         population_model(folder, "llama")
     with pytest.raises(
