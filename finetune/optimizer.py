@@ -58,8 +58,8 @@ class PopulationAdamW:
             stacks = (self.factors[index], self.first[index], self.second[index])
             members = stacks if everyone else tuple(stack[chosen] for stack in stacks)
             _update(members, gradients[index] if everyone else gradients[index][chosen], scalars, self.betas)
-            for stack, moved in zip(stacks, members, strict=True):
-                if not everyone:
+            if not everyone:
+                for stack, moved in zip(stacks, members, strict=True):
                     stack[chosen] = moved
             self.factors[index].grad = None
 

@@ -21,15 +21,13 @@ Result = TypeVar("Result")
 
 _claimed: list[int] = []
 """How many cores each `pieces_only` block in force found."""
+_here = threading.local()
+"""`in_a_piece` is set in the pool's threads."""
 
 
 def cores() -> int:
     """Return how many cores there are to use: PyTorch's threads (`OMP_NUM_THREADS`, `torch.set_num_threads`)."""
     return _claimed[0] if _claimed else torch.get_num_threads()
-
-
-_here = threading.local()
-"""`in_a_piece` is set in the pool's threads."""
 
 
 @contextmanager

@@ -226,7 +226,10 @@ class PopulationModel:
     def side_by_side(
         self, do: Callable[[Piece], Result], pieces: Sequence[Piece], *, training: bool = False
     ) -> list[Result]:
-        """Return `do` of every piece, in order: on a CPU each core takes one at a time (see `fitness.cores`)."""
+        """Return `do` of every piece, in order: on a CPU each core takes one at a time (see `fitness.cores`).
+
+        A lone piece of a small model stays on one core, unless it is for training, which has more to do.
+        """
         if self.device.type != "cpu":
             return [do(piece) for piece in pieces]
         lone = cores() if training else 1

@@ -18,6 +18,7 @@ from torch import Tensor
 from fitness.adapter import AdapterStack
 
 SCALING = "scaling"
+"""Name of the one tensor of `Prefix.adapters` that is no factor."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,11 +33,12 @@ def _crossover(repeats: int) -> list[Finding]:
     """Cross two adapters on one 1024 x 1024 layer; ours crosses many couples at once, and counts per couple."""
     with tempfile.TemporaryDirectory() as place:
         network = LlamaForCausalLM(_one_layer())
-        spec = LoraSpec(RANK, float(RANK), tuple(s for s in linear_shapes(network, ("o_proj",))))
+        spec = LoraSpec(RANK, float(RANK), linear_shapes(network, ("o_proj",)))
         parents = random_adapters(spec, 2 * COUPLES)
         first, second = AdapterStack.of(parents[:COUPLES]), AdapterStack.of(parents[COUPLES:])
         peft = _peft(network, Path(place), parents[0], parents[COUPLES])
-        _check(spec, merge((first, second), (0.5, 0.5))[0], _peft_cross(peft), peft)
+        _peft_cross(peft)
+        _check(merge((first, second), (0.5, 0.5))[0], peft)
         ours = _as_in_a_run(lambda: merge((first, second), (0.5, 0.5)), COUPLES)
         one = (first.part(slice(0, 1)), second.part(slice(0, 1)))
         alone = _as_in_a_run(lambda: merge(one, (0.5, 0.5)), 1)
@@ -110,9 +111,9 @@ def _peft_cross(model: Any) -> None:
     model.add_weighted_adapter(["first", "second"], [0.5, 0.5], "child", **options)
 
 
-def _check(spec: LoraSpec, ours: Adapter, _: None, model: Any) -> None:
+def _check(ours: Adapter, model: Any) -> None:
     """Raise unless our child's update is PEFT's."""
-    (name,) = spec.modules
+    (name,) = ours.spec.modules
     layer = model.base_model.model.get_submodule(name)
     theirs = layer.get_delta_weight("child").detach()
     apart = float((ours.spec.scaling * ours.b[name] @ ours.a[name] - theirs).abs().max())

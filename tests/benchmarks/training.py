@@ -29,7 +29,8 @@ from tests.benchmarks.settings import ACTIONS, random_adapters, random_tokens
 from tests.benchmarks.timing import Turn, race, timed
 
 ROW, RANK, RATE = 64, 16, 1e-4
-PEFT, TRL, POPULORA = "PEFT, one by one", "TRL SFTTrainer, one by one", "populora"
+PEFT, TRL = "PEFT, one by one", "TRL SFTTrainer, one by one"
+POPULORA, POPULORA_LOOP = "populora, stacked", "populora's loop"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Case:
     def targets(self) -> dict[str, float]:
         """Return the least ratios."""
         least = 4.0 if self.agents == 32 and self.rows == 1 else 1.0
-        return {PEFT: least, TRL: least, POPULORA: 1.0}
+        return {PEFT: least, TRL: least, POPULORA: 1.0, POPULORA_LOOP: 1.0}
 
 
 CASES = [Case(p, n) for p in (32, 8, 1) for n in (1, 8)] + [Case(32, 8, 64), Case(8, 32, 64)]
@@ -108,7 +109,7 @@ class Contest:
         labels = [[ACTIONS[0]] * self.case.rows] * self.case.agents
         job = TrainingJob(rows=whole.tolist(), labels=labels, learning_rate=RATE)
         folder, turns = write_job(self.place / "job", FOLDER, self.adapters, job), {}
-        for name, rival in {TRL: "trl", POPULORA: "populora-train"}.items():
+        for name, rival in {TRL: "trl", POPULORA: "populora-train", POPULORA_LOOP: "populora-loop"}.items():
             peer = stack.enter_context(Peer())
             peer.load(rival, folder)
             turns[name] = peer.run

@@ -52,3 +52,9 @@ def test_nobody_differs_alone(count: int) -> None:
 
 def test_untouched_adapters_do_not_differ_whatever_their_down_factors() -> None:
     assert adapter_diversity([genome(i, adapter=initial_adapter(SPEC, i)) for i in range(4)]) == 0.0
+
+
+def test_of_many_adapters_evenly_spaced_ones_stand_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    genomes = population(list(range(6)))
+    monkeypatch.setattr("evo.diversity._COMPARED", 3)
+    assert adapter_diversity(genomes) == pytest.approx(pairwise_adapter(genomes[::2]), rel=1e-6)

@@ -102,8 +102,16 @@ def test_the_phylogeny_links_every_child_to_its_parents(run: Path) -> None:
     assert {row["operator"] for row in rows} >= {"founder", "finetune"}
 
 
+def test_adapters_of_those_who_survived_are_kept_and_no_others(run: Path) -> None:
+    kept = {folder.name for folder in (run / "adapters").iterdir()}
+    born = {row["adapter"] for row in read_table(run, "genomes").to_pylist()}
+    assert kept < born
+    assert Path(json.loads((run / "best.json").read_text())["adapter"]).name in kept
+
+
 def test_a_tuned_adapter_is_plain_peft_and_acts_as_it_did_in_the_engine(run: Path) -> None:
-    tuned = next(row for row in read_table(run, "genomes").to_pylist() if row["operator"] == "finetune")
+    rows = [row for row in read_table(run, "genomes").to_pylist() if row["operator"] == "finetune"]
+    tuned = next(row for row in rows if (run / "adapters" / row["adapter"]).is_dir())
     folder = run / "adapters" / tuned["adapter"]
     adapter = load_adapter(folder)
     assert adapter.digest() == tuned["adapter"]

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,17 +26,6 @@ class PeerError(Exception):
     """A rival said that it could not, or its process died."""
 
 
-class Timing(NamedTuple):
-    """How long one run took."""
-
-    seconds: float
-    """By the clock on the wall."""
-    core_seconds: float
-    """Of all cores together, as the system counted them for the worker's process."""
-    preparation: float
-    """Seconds by the clock for what was made anew before the run and is not part of it."""
-
-
 def available() -> bool:
     """Tell whether the peers' environment is there."""
     return PYTHON.is_file()
@@ -46,24 +35,19 @@ class Peer:
     """A worker process; used with `with`, which ends it.
 
     Example:
-        with Peer(threads=1) as peer:
+        with Peer() as peer:
             peer.load("vllm", folder)
             seconds = peer.run()
             log_probabilities = peer.result()
     """
 
-    def __init__(self, *, threads: int | None = None, tuned: bool = True) -> None:
-        self.threads = threads
-        """Cores that the rival may use; None for all."""
+    def __init__(self, *, tuned: bool = True) -> None:
         self.tuned = tuned
         """Whether freed memory is kept, which is not how a rival comes."""
-        self.timing = Timing(0.0, 0.0, 0.0)
-        """Of the last run."""
 
     def __enter__(self) -> "Peer":
         if not available():
             raise PeerError("expected the peers' environment in .venv-peers; `make bench-peers` makes it")
-        own = {} if self.threads is None else {"OMP_NUM_THREADS": str(self.threads)}
         self._noise = tempfile.TemporaryFile("w+", errors="replace")
         self._process = subprocess.Popen(
             [PYTHON, _WORKER],
@@ -72,7 +56,7 @@ class Peer:
             stderr=self._noise,
             text=True,
             bufsize=1,
-            env=os.environ | _QUIET | (_MEMORY if self.tuned else {}) | own,
+            env=os.environ | _QUIET | (_MEMORY if self.tuned else {}),
         )
         return self
 
@@ -92,10 +76,8 @@ class Peer:
         self._ask({"do": "load", "rival": rival, "job": str(job)})
 
     def run(self) -> float:
-        """Do the whole job once and return the seconds that it took; `timing` has more."""
-        told = self._ask({"do": "run"})
-        self.timing = Timing(told["seconds"], told["core_seconds"], told["preparation"])
-        return self.timing.seconds
+        """Do the whole job once and return the seconds that it took, without what must be made anew before."""
+        return float(self._ask({"do": "run"})["seconds"])
 
     def result(self) -> NDArray[np.float64]:
         """Return the last run's numbers: log-probabilities [n, A] of decisions, or losses [P] of training."""

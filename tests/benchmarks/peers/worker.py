@@ -4,7 +4,7 @@ Owns the protocol and the clock. Imports nothing of the project; what a job fold
 is a module beside this one. A rival is added by naming it in `RIVALS`.
 
     {"do": "load", "rival": NAME, "job": FOLDER}  ->  {"ok": true}
-    {"do": "run"}                                 ->  {"seconds": s, "core_seconds": s, "preparation": s}
+    {"do": "run"}                                 ->  {"seconds": s}
     {"do": "result"}                              ->  {"result": numbers of the last run}
     {"do": "quit"}
 
@@ -62,13 +62,11 @@ class Worker:
         return {"ok": True}
 
     def run(self, rival: Rival) -> dict[str, Any]:
-        """Do the whole job once; what must be made anew before each time is timed apart."""
-        begun = time.perf_counter()
+        """Do the whole job once; what must be made anew before each time is not timed."""
         rival.prepare()
-        started, core = time.perf_counter(), time.process_time()
+        started = time.perf_counter()
         self.last = rival.work()
-        ended, core_ended = time.perf_counter(), time.process_time()
-        return {"seconds": ended - started, "core_seconds": core_ended - core, "preparation": started - begun}
+        return {"seconds": time.perf_counter() - started}
 
 
 def protocol_stream() -> TextIO:
