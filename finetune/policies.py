@@ -10,7 +10,8 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import partial
+from itertools import chain, pairwise, product
 
 import torch
 from torch import Tensor
@@ -54,10 +55,9 @@ class Policies:
         self.prefixes = prompts.prefixes([agent.strategy for agent in agents])
         self.temperature = torch.tensor([agent.temperature for agent in agents])
         stack = AdapterStack.of([agent.adapter for agent in agents])
-        self.stack = stack.map(lambda factor: factor.to(model.device, copy=True))
-        self.factors = [*self.stack.a.values(), *self.stack.b.values()]
-        """Tensors [P, ...]: all A, then all B, in the order of the spec's modules."""
-        self._gradients = [torch.zeros_like(factor) for factor in self.factors]
+        self.weights = stack.rows().to(model.device)
+        """[P, N] every agent's adapter in a row of its own; the gradient is in `grad`."""
+        self.stack = stack.of_rows(self.weights, slice(None))
 
     def __len__(self) -> int:
         """Return the number of agents P."""
@@ -71,19 +71,21 @@ class Policies:
     def log_probs(self, batch: Batch) -> Tensor:
         """Return the log-probabilities [P, n, A] of all decisions, as the adapters are now."""
         begun = time.perf_counter()
+        groups, parts = self._cut(len(batch))
+        scores = torch.empty(*batch.lengths.shape, len(self.actions), device=self.weights.device)
 
-        def score(members: slice) -> tuple[Tensor, float]:
-            prefix, part = self._read(self.stack.part(members), members), batch.of(members)
-            pieces = [self._score(prefix, piece, members) for piece in self._cut(part)]
-            flops = self.model.forward.read_flops(prefix) + sum(self._flops(prefix, p) for p in self._cut(part))
-            return torch.cat(pieces, dim=1), flops
+        def score(index: int, columns: slice) -> float:
+            members, piece = groups[index], batch.of(groups[index]).part(columns)
+            scores[members, columns] = self.score(read[index], piece, members)
+            return self.flops(read[index], piece)
 
-        done = self.model.side_by_side(score, self._members(len(batch)))
-        self._count(sum(flops for _, flops in done), begun)
-        return torch.cat([scores for scores, _ in done])
+        read = self.model.side_by_side(lambda members: self.read(members, self.weights[members]), groups)
+        flops = self.model.side_by_side(lambda work: score(*work), list(product(range(len(groups)), parts)))
+        self._count(sum(flops) + sum(map(self.model.forward.read_flops, read)), begun)
+        return scores
 
     def backward(self, batch: Batch, start: Tensor, loss: Loss) -> Tensor:
-        """Leave the gradient of every agent's mean loss in `factors`; return the losses [P].
+        """Leave the gradient of every agent's mean loss in `weights.grad`; return the losses [P].
 
         Args:
             batch: n decisions for each agent: one optimisation step.
@@ -91,72 +93,117 @@ class Policies:
             loss: the method's.
         """
         begun = time.perf_counter()
+        groups, parts = self._cut(len(batch))
+        learn = partial(_Step(self, batch, start, loss).learn, parts)
+        if len(parts) == 1:
+            done = self.model.side_by_side(lambda members: learn([members]), groups, training=True)
+        else:
+            waves = math.ceil(len(groups) / self.model.pieces_at_once)
+            done = [learn(groups[wave]) for wave in _slices(len(groups), waves)]
+        learnt = list(chain.from_iterable(done))
+        self.weights.grad = torch.cat([one.gradient for one in learnt])
+        self._count(2 * sum(one.flops for one in learnt), begun)
+        return torch.cat([one.losses for one in learnt])
 
-        def learn(members: slice) -> tuple[Tensor, float]:
-            own = self.stack.part(members).map(lambda factor: factor.detach().requires_grad_())
-            done = self._learn(own, members, batch.of(members), start[members], loss)
-            for gathered, leaf in zip(self._gradients, (*own.a.values(), *own.b.values()), strict=True):
-                own_place = gathered[members][:, : leaf.shape[1], : leaf.shape[2]]  # without padding of mixed ranks
-                own_place.copy_(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
-            return done
-
-        done = self.model.side_by_side(learn, self._members(len(batch)), training=True)
-        for factor, gathered in zip(self.factors, self._gradients, strict=True):
-            factor.grad = gathered
-        self._count(2 * sum(flops for _, flops in done), begun)
-        return torch.cat([losses for losses, _ in done])
-
-    def _learn(
-        self, own: AdapterStack, members: slice, batch: Batch, start: Tensor, loss: Loss
-    ) -> tuple[Tensor, float]:
-        """Gather gradients in `own`; return the members' mean losses and the forward's cost."""
-        alone = len(batch) == 1 and self.model.forward.reads_nothing
-        batch = self._whole(batch, members) if alone else batch
-        prefix, pieces = self._read(own, members, empty=alone), self._cut(batch)
-        shared = _cut_off(prefix) if len(pieces) > 1 else prefix
-        total, flops, first = torch.zeros_like(start[:, 0, 0]), 0.0, 0
-        for piece in pieces:
-            now = self._score(shared, piece, members)
-            losses = loss(now, start[:, first : first + len(piece)], piece).sum(dim=1) / len(batch)
-            losses.sum().backward()
-            total += losses.detach()
-            flops += self._flops(prefix, piece)
-            first += len(piece)
-        if shared is not prefix:
-            _send_back(shared, prefix)
-        return total, flops + self.model.forward.read_flops(prefix)
-
-    def _members(self, decisions: int) -> list[slice]:
-        """Cut the agents into pieces of like size, of as many rows as go together well."""
+    def _cut(self, decisions: int) -> tuple[list[slice], list[slice]]:
+        """Cut the agents into groups and their decisions into parts, so that a part is as many rows as go well."""
         rows = min(self.rows_at_once, self.model.rows_together(len(self) * decisions, training=True))
-        return _slices(len(self), math.ceil(len(self) / max(1, rows // decisions)))
+        groups = _slices(len(self), math.ceil(len(self) / max(1, rows // decisions)))
+        return groups, _slices(decisions, math.ceil(decisions / rows))
 
-    def _cut(self, batch: Batch) -> list[Batch]:
-        """Cut the decisions of some agents into parts of like size and at most `rows_at_once` rows."""
-        return [batch.part(piece) for piece in _slices(len(batch), math.ceil(batch.rows / self.rows_at_once))]
-
-    def _read(self, stack: AdapterStack, members: slice, *, empty: bool = False) -> Prefix:
-        """Read the members' strategies, or nothing where their rows begin with them."""
+    def read(self, members: slice, weights: Tensor, *, nothing: bool = False) -> Prefix:
+        """Read the members' strategies, or nothing where their rows begin with them, with these rows of weights."""
         told = self.prefixes[members]
-        return self.model.read(stack, [[]] * len(told) if empty else told)
+        return self.model.read(self.stack.of_rows(weights, members), [[]] * len(told) if nothing else told)
 
-    def _whole(self, batch: Batch, members: slice) -> Batch:
+    def whole(self, batch: Batch, members: slice) -> Batch:
         """Put each member's strategy before its only row: nothing is shared, and one reading does for both."""
         rows = zip(self.prefixes[members], batch.ids[:, 0].tolist(), batch.lengths[:, 0].tolist(), strict=True)
         ids, lengths = pad_rows([[told + row[:length]] for told, row, length in rows])
         return replace(batch, ids=ids, lengths=lengths).to(batch.ids.device)
 
-    def _score(self, prefix: Prefix, batch: Batch, members: slice) -> Tensor:
+    def score(self, prefix: Prefix, batch: Batch, members: slice) -> Tensor:
         """Return log-probabilities [members, n, A]."""
         return self.model.action_log_probs(prefix, batch.ids, batch.lengths, self.actions, self.temperature[members])
 
-    def _flops(self, prefix: Prefix, batch: Batch) -> float:
+    def flops(self, prefix: Prefix, batch: Batch) -> float:
         """Return what scoring `batch` costs."""
         return self.model.forward.flops(prefix, batch.ids.numel(), batch.rows)
 
     def _count(self, flops: float, begun: float) -> None:
         """Add to the bill."""
         self.cost += Cost(flops, time.perf_counter() - begun)
+
+
+@dataclass(frozen=True, eq=False)
+class _Learnt:
+    """What one backward left of some agents."""
+
+    losses: Tensor
+    """[p]"""
+    gradient: Tensor
+    """[p, N]"""
+    flops: float
+    """Of the forward."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Reading:
+    """Some agents, ready to learn."""
+
+    members: slice
+    weights: Tensor
+    """[p, N] a leaf of the graph."""
+    prefix: Prefix
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """One optimisation step."""
+
+    policies: Policies
+    batch: Batch
+    start: Tensor
+    loss: Loss
+
+    def learn(self, parts: Sequence[slice], groups: Sequence[slice]) -> list[_Learnt]:
+        """Read strategies, once each; go forward and backward with each part of the decisions; then back through them.
+
+        Gradients of parts are added in their order, so that who computes them changes no bit.
+        """
+        together = self.policies.model.side_by_side
+        read = together(self._read, groups, training=True)
+        whole = len(parts) == 1
+        prefixes = [one.prefix if whole else _cut_off(one.prefix) for one in read for _ in parts]
+        work = [(one, columns) for one in read for columns in parts]
+        done = together(lambda i: self._part(prefixes[i], *work[i]), range(len(work)), training=True)
+        learnt = []
+        for i, one in enumerate(read):
+            mine = slice(i * len(parts), (i + 1) * len(parts))
+            if not whole:
+                _send_back(prefixes[mine], one.prefix)
+            gradient = torch.zeros_like(one.weights) if one.weights.grad is None else one.weights.grad
+            flops = self.policies.model.forward.read_flops(one.prefix) + sum(flops for _, flops in done[mine])
+            learnt.append(_Learnt(torch.stack([losses for losses, _ in done[mine]]).sum(dim=0), gradient, flops))
+        return learnt
+
+    def _read(self, members: slice) -> _Reading:
+        weights = self.policies.weights[members].detach().requires_grad_()
+        return _Reading(members, weights, self.policies.read(members, weights, nothing=self._alone))
+
+    def _part(self, prefix: Prefix, reading: _Reading, columns: slice) -> tuple[Tensor, float]:
+        """Go both ways with some decisions; return their part of the mean losses [p], and the forward's cost."""
+        batch = self.batch.of(reading.members).part(columns)
+        batch = self.policies.whole(batch, reading.members) if self._alone else batch
+        now = self.policies.score(prefix, batch, reading.members)
+        losses = self.loss(now, self.start[reading.members, columns], batch).sum(dim=1) / len(self.batch)
+        losses.sum().backward()
+        return losses.detach(), self.policies.flops(prefix, batch)
+
+    @property
+    def _alone(self) -> bool:
+        """Tell whether each agent has one row, so that nothing is shared by reading its strategy first."""
+        return len(self.batch) == 1 and self.policies.model.forward.reads_nothing
 
 
 def _slices(count: int, pieces: int) -> list[slice]:
@@ -175,12 +222,15 @@ def _cut_off(prefix: Prefix) -> Prefix:
     return Prefix(adapters, tuple(map(leaf, prefix.keys)), tuple(map(leaf, prefix.values)), prefix.lengths)
 
 
-def _send_back(shared: Prefix, prefix: Prefix) -> None:
-    """Go backward through the reading of `prefix` with the gradients that gathered in `shared`."""
-    pairs = [
-        (t, leaf.grad) for t, leaf in zip(_tensors(prefix), _tensors(shared), strict=True) if leaf.grad is not None
-    ]
-    torch.autograd.backward([tensor for tensor, _ in pairs], [gradient for _, gradient in pairs])
+def _send_back(cut: Sequence[Prefix], prefix: Prefix) -> None:
+    """Go backward through the reading of `prefix` with the gradients that gathered in what was cut off from it."""
+    tensors, gradients = [], []
+    for tensor, *leaves in zip(_tensors(prefix), *map(_tensors, cut), strict=True):
+        gathered = [leaf.grad for leaf in leaves if leaf.grad is not None]
+        if gathered:
+            tensors.append(tensor)
+            gradients.append(torch.stack(gathered).sum(dim=0) if len(gathered) > 1 else gathered[0])
+    torch.autograd.backward(tensors, gradients)
 
 
 def _tensors(prefix: Prefix) -> list[Tensor]:

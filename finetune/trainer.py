@@ -89,7 +89,7 @@ class _Session:
         """Train and judge."""
         blank = torch.zeros(len(self.policies), device=self.policies.model.device)
         optimizer = PopulationAdamW(
-            self.policies.factors,
+            self.policies.weights,
             torch.full_like(blank, self.config.learning_rate),
             betas=(0.9, self.config.beta2),
             clip_norm=self.config.clip_norm,

@@ -157,6 +157,17 @@ class AdapterStack:
         """Return a view of neighbouring members."""
         return _narrowed(replace(self.map(lambda factor: factor[members]), specs=self.specs[members]))
 
+    def rows(self) -> Tensor:
+        """Return all factors in one tensor [P, N], an adapter to a row: every A, then every B; see `of_rows`."""
+        return torch.cat([factor.flatten(1) for side in (self.a, self.b) for factor in side.values()], dim=1)
+
+    def of_rows(self, rows: Tensor, members: slice) -> "AdapterStack":
+        """Return the stack whose factors are views of `rows`, laid out for these members; differentiable."""
+        sizes = [factor[0].numel() for side in (self.a, self.b) for factor in side.values()]
+        views = iter(rows.split(sizes, dim=1))
+        stack = self.map(lambda factor: next(views).view(-1, *factor.shape[1:]))
+        return _narrowed(replace(stack, specs=self.specs[members]))
+
     def map(self, change: Callable[[Tensor], Tensor]) -> "AdapterStack":
         """Return the stack of the changed factors, each of the same shape."""
         a, b = ({name: change(factor) for name, factor in part.items()} for part in (self.a, self.b))

@@ -235,6 +235,11 @@ class PopulationModel:
         lone = cores() if training else 1
         return side_by_side(do, pieces, lone=lone if self.small else None)
 
+    @property
+    def pieces_at_once(self) -> int:
+        """How many pieces `side_by_side` works on at the same time."""
+        return cores() if self.device.type == "cpu" else 1
+
     def rows_together(self, rows: int, most: int | None = None, *, training: bool = False) -> int:
         """Return how many of `rows` rows go through the model together, at most `most` (None: what is fastest).
 

@@ -164,7 +164,7 @@ def step(model: PopulationModel, agents: int, row: int) -> Callable[[], None]:
     batch = Batch(rows, lengths, taken, blank, blank, blank).to(device)
     prompts = tokens(model, random_tokens(agents, 1, seed=4), ())
     policies = Policies(model, prompts, random_agents(model, agents), rows_at_once=64)
-    optimizer = PopulationAdamW(policies.factors, torch.full((agents,), 1e-4, device=device))
+    optimizer = PopulationAdamW(policies.weights, torch.full((agents,), 1e-4, device=device))
     start = torch.zeros(*shape, len(ACTIONS), device=device)
 
     def run() -> None:

@@ -82,7 +82,7 @@ class Contest:
         own = ROW if case.strategy > 1 else ROW - case.strategy
         self.rows = torch.tensor(random_tokens(case.agents, case.rows, own, seed=2))
         self.policies, self.batch = self._policies(), self._batch()
-        self.optimizer = PopulationAdamW(self.policies.factors, torch.full((case.agents,), RATE))
+        self.optimizer = PopulationAdamW(self.policies.weights, torch.full((case.agents,), RATE))
         self.plain = [self._trainable(i) for i in range(case.agents)]
 
     def ours(self) -> None:

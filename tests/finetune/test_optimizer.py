@@ -3,80 +3,82 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
 from finetune.optimizer import PopulationAdamW
 
-SHAPES = ((4, 3), (5, 2))
+WEIGHTS = 22
 RATES = (1e-3, 1e-2, 3e-2)
 STEPS = 8
 
 
-def draw(rng: np.random.Generator, size: float = 1.0) -> list[Tensor]:
-    return [torch.from_numpy(rng.normal(0, size, (len(RATES), *shape)).astype(np.float32)) for shape in SHAPES]
+def draw(rng: np.random.Generator, size: float = 1.0) -> Tensor:
+    return torch.from_numpy(rng.normal(0, size, (len(RATES), WEIGHTS)).astype(np.float32))
 
 
-def start() -> list[Tensor]:
-    return [factor.requires_grad_() for factor in draw(np.random.default_rng(0))]
+def start() -> Tensor:
+    return draw(np.random.default_rng(0)).requires_grad_()
 
 
-def gradients(step: int) -> list[Tensor]:
+def gradient(step: int) -> Tensor:
     """Some steps have large gradients, which are clipped, and some small ones, which are not."""
     return draw(np.random.default_rng([1, step]), size=(0.01, 10.0)[step % 2])
 
 
-def set_gradients(factors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-    for factor, value in zip(factors, values, strict=True):
-        factor.grad = value.clone()
+def population(weights: Tensor, **options: float) -> PopulationAdamW:
+    return PopulationAdamW(weights, torch.tensor(RATES), clip_norm=1.0, **options)
 
 
-def population(factors: list[Tensor], **options: float) -> PopulationAdamW:
-    return PopulationAdamW(factors, torch.tensor(RATES), clip_norm=1.0, **options)
-
-
-def alone(agent: int, steps: Sequence[int], weight_decay: float) -> list[Tensor]:
+def alone(agent: int, steps: Sequence[int], weight_decay: float) -> Tensor:
     """What PyTorch's own AdamW makes of one agent that is active in `steps`."""
-    factors = [factor.detach()[agent].clone().requires_grad_() for factor in start()]
-    optimizer = torch.optim.AdamW(factors, lr=RATES[agent], weight_decay=weight_decay)
+    weights = start().detach()[agent].clone().requires_grad_()
+    optimizer = torch.optim.AdamW([weights], lr=RATES[agent], weight_decay=weight_decay)
     for step in steps:
-        set_gradients(factors, [gradient[agent] for gradient in gradients(step)])
-        torch.nn.utils.clip_grad_norm_(factors, 1.0)
+        weights.grad = gradient(step)[agent]
+        torch.nn.utils.clip_grad_norm_([weights], 1.0)
         optimizer.step()
-    return factors
+    return weights
 
 
+@pytest.fixture(params=[1 << 17, 50, 8])
+def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Move everyone at once, two agents at a time, or a third of an agent."""
+    monkeypatch.setattr("finetune.optimizer._TOGETHER", request.param)
+
+
+@pytest.mark.usefixtures("pieces")
 def test_it_equals_one_adamw_per_agent() -> None:
-    factors, everyone = start(), torch.ones(len(RATES), dtype=torch.bool)
-    optimizer = population(factors, weight_decay=0.1)
+    weights, everyone = start(), torch.ones(len(RATES), dtype=torch.bool)
+    optimizer = population(weights, weight_decay=0.1)
     for step in range(STEPS):
-        set_gradients(factors, gradients(step))
+        weights.grad = gradient(step)
         optimizer.step(everyone)
     for agent in range(len(RATES)):
-        for ours, theirs in zip(factors, alone(agent, range(STEPS), 0.1), strict=True):
-            torch.testing.assert_close(ours[agent], theirs, atol=1e-7, rtol=2e-7)
+        torch.testing.assert_close(weights[agent], alone(agent, range(STEPS), 0.1), atol=1e-7, rtol=2e-7)
 
 
+@pytest.mark.usefixtures("pieces")
 def test_each_agent_counts_its_own_steps() -> None:
-    factors = start()
-    optimizer = population(factors)
+    weights = start()
+    optimizer = population(weights)
     for step in range(STEPS):
-        set_gradients(factors, gradients(step))
+        weights.grad = gradient(step)
         optimizer.step(torch.tensor([True, step >= 5, step % 2 == 0]))
     for agent, steps in enumerate((range(STEPS), range(5, STEPS), range(0, STEPS, 2))):
-        for ours, theirs in zip(factors, alone(agent, steps, 0.0), strict=True):
-            torch.testing.assert_close(ours[agent], theirs, atol=1e-7, rtol=2e-7)
+        torch.testing.assert_close(weights[agent], alone(agent, steps, 0.0), atol=1e-7, rtol=2e-7)
 
 
+@pytest.mark.usefixtures("pieces")
 def test_a_masked_agent_keeps_every_bit() -> None:
-    factors = start()
-    optimizer = population(factors, weight_decay=0.5)
+    weights = start()
+    optimizer = population(weights, weight_decay=0.5)
     for step in range(STEPS):
-        set_gradients(factors, gradients(step))
+        weights.grad = gradient(step)
         optimizer.step(torch.tensor([True, False, True]))
-    for factor, before in zip(factors, start(), strict=True):
-        assert torch.equal(factor[1], before[1])
-        assert not torch.equal(factor[0], before[0])
+    assert torch.equal(weights[1], start()[1])
+    assert all(not torch.equal(weights[agent], start()[agent]) for agent in (0, 2))
 
 
 def test_a_broken_gradient_harms_its_own_agent_only() -> None:
@@ -84,29 +86,27 @@ def test_a_broken_gradient_harms_its_own_agent_only() -> None:
         broken, whole, everyone = start(), start(), torch.ones(3, dtype=torch.bool)
         ours, reference = population(broken, weight_decay=0.1), population(whole, weight_decay=0.1)
         for step in range(3):
-            set_gradients(whole, gradients(step))
+            whole.grad = gradient(step)
             reference.step(torch.tensor([True, True, False]))
-            set_gradients(broken, gradients(step))
-            broken[1].grad[2, 0, 0] = poison
+            broken.grad = gradient(step)
+            broken.grad[2, 0] = poison
             norm = ours.step(everyone)
             assert torch.isfinite(norm).tolist() == [True, True, False]
-        assert all(torch.equal(a, b) for a, b in zip(broken, whole, strict=True))
-        set_gradients(broken, gradients(3))
+        assert torch.equal(broken, whole)
+        broken.grad = gradient(3)
         ours.step(everyone)
-        assert all(torch.isfinite(factor).all() for factor in broken)
+        assert torch.isfinite(broken).all()
 
 
-def test_the_norm_before_clipping_is_returned_and_gradients_are_cleared() -> None:
-    factors = start()
-    set_gradients(factors, gradients(1))
-    norm = population(factors).step(torch.ones(3, dtype=torch.bool))
-    expected = torch.cat([gradient.flatten(1) for gradient in gradients(1)], dim=1).norm(dim=1)
-    torch.testing.assert_close(norm, expected)
-    assert all(factor.grad is None for factor in factors)
+def test_the_norm_before_clipping_is_returned_and_the_gradient_is_cleared() -> None:
+    weights = start()
+    weights.grad = gradient(1)
+    norm = population(weights).step(torch.ones(3, dtype=torch.bool))
+    torch.testing.assert_close(norm, gradient(1).norm(dim=1))
+    assert weights.grad is None
 
 
-def test_a_factor_without_gradient_counts_as_zero() -> None:
-    factors = start()
-    factors[0].grad = gradients(0)[0]
-    population(factors).step(torch.ones(3, dtype=torch.bool))
-    assert torch.equal(factors[1], start()[1])
+def test_without_a_gradient_nothing_moves() -> None:
+    weights = start()
+    population(weights).step(torch.ones(3, dtype=torch.bool))
+    assert torch.equal(weights, start())

@@ -86,9 +86,9 @@ def gradients(
     """Return losses [P] and, by the names of PEFT's parameters, gradients [P, ...]."""
     policies = Policies(model, model.prompts(ACTIONS), population, rows_at_once)
     losses = policies.backward(batch, policies.log_probs(batch), reinforce)
-    modules = policies.stack.spec.modules
-    names = [f"{name}.lora_{side}" for side in "AB" for name in modules]
-    return losses, dict(zip(names, (factor.grad for factor in policies.factors), strict=True))
+    assert policies.weights.grad is not None
+    found = policies.stack.of_rows(policies.weights.grad, slice(None))
+    return losses, {f"{n}.lora_{side}": g for side, part in (("A", found.a), ("B", found.b)) for n, g in part.items()}
 
 
 def peft_gradients(folder: Path, agent: Agent, batch: Batch, place: Path) -> tuple[float, dict[str, Tensor]]:
