@@ -63,6 +63,7 @@ def side_by_side(do: Callable[[Piece], Result], pieces: Sequence[Piece], *, lone
 
     def alone(piece: Piece) -> Result:
         _here.in_a_piece = True
+        torch.set_num_threads(1)  # for this thread: some libraries count each thread's own
         with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
             return do(piece)
 

@@ -29,7 +29,7 @@ _SAFE = 1e-4
 """Ratio of a Gram matrix's pivots above which its Cholesky factor is as exact as its eigenvectors, and faster."""
 _NULL = 1e-7
 """Rows of A that lie within this share of the others' span add no direction."""
-_TOGETHER = 1 << 19
+_TOGETHER = 1 << 20
 """Numbers that a core takes at a time: what its cache holds."""
 
 Array = NDArray[np.float64]
@@ -149,36 +149,42 @@ def _squares(gram: Array) -> Array:
 
 
 def _principal(gram_up: Array, gram_down: Array, rank: int) -> tuple[Array, Array, Array]:
-    """Return what turns the stacked factors into the first singular directions of their product.
+    """Return what turns the stacked factors `U V` into the first singular directions of their product.
 
-    With `V V^T = H H^T`, the product is `(U H) (H^+ V)`, where the rows of `H^+ V` are orthonormal; so the eigenvectors
-    W of `H^T U^T U H` are its right singular vectors there, and the eigenvalues its squared singular values.
+    With `V V^T = H H^T`, the eigenvectors W of `H^T U^T U H` give the left ones, `U (H W)`, and the eigenvalues are the
+    squared singular values. The right ones are the product's transpose applied to the left ones: `(U H W)^T U V`.
 
     Returns:
         left [n, K r, r]: `ups @ left` are left singular vectors times their singular value. right [n, K r, r]:
-        `right^T @ downs` are right singular vectors. strength [n, r]: singular values, the largest first.
+        `right^T @ downs` are right singular vectors; zero where there is nothing. strength [n, r]: singular values, the
+        largest first.
     """
-    half, inverse = _root(gram_down)
-    squared, turn = np.linalg.eigh(half.swapaxes(1, 2) @ gram_up @ half)
-    turn, squared = turn[:, :, : -rank - 1 : -1], squared[:, : -rank - 1 : -1]
-    return half @ turn, inverse.swapaxes(1, 2) @ turn, np.sqrt(np.maximum(squared, 0.0))
+    half = _root(gram_down)
+    squared, turn = _eigen(half.swapaxes(1, 2) @ gram_up @ half)
+    turn, squared = turn[:, :, : -rank - 1 : -1], np.maximum(squared[:, : -rank - 1 : -1], 0.0)
+    left = half @ turn
+    over = np.divide(1.0, squared, out=np.zeros_like(squared), where=squared > (_RELATIVE_RANK**2) * squared[:, :1])
+    return left, gram_up @ left * over[:, None, :], np.sqrt(squared)
 
 
-def _root(gram: Array) -> tuple[Array, Array]:
-    """Return H with `H H^T = gram` [n, k, k], and its pseudo-inverse."""
-    try:
-        half: Array = np.asarray(np.linalg.cholesky(gram), dtype=np.float64)
-        pivots = half.diagonal(axis1=1, axis2=2)
-        if (pivots.min(axis=1) > _SAFE * pivots.max(axis=1)).all():
-            return half, np.asarray(np.linalg.inv(half), dtype=np.float64)
-    except np.linalg.LinAlgError:
-        pass
-    # Some rows depend on others, as where both parents have one A: those directions are left out.
-    lengths, basis = np.linalg.eigh(gram)
-    root = np.sqrt(np.maximum(lengths, 0.0))
-    inverse = np.divide(1.0, root, out=np.zeros_like(root), where=root > _NULL * root[:, -1:])
-    kept = np.where(inverse > 0, root, 0.0)
-    return basis * kept[:, None, :], (basis * inverse[:, None, :]).swapaxes(1, 2)
+def _root(gram: Array) -> Array:
+    """Return H [n, k, k] with `H H^T = gram`, each found without regard to the others."""
+    factor, failed = torch.linalg.cholesky_ex(torch.from_numpy(gram))
+    half: Array = factor.numpy()
+    pivots = half.diagonal(axis1=1, axis2=2)
+    # Where rows depend on others, as when both parents have one A, those directions must be left out.
+    unsafe = np.flatnonzero(failed.numpy().astype(bool) | ~(pivots.min(axis=1) > _SAFE * pivots.max(axis=1)))
+    if len(unsafe):
+        lengths, basis = _eigen(gram[unsafe])
+        root = np.sqrt(np.maximum(lengths, 0.0))
+        half[unsafe] = basis * np.where(root > _NULL * root[:, -1:], root, 0.0)[:, None, :]
+    return half
+
+
+def _eigen(symmetric: Array) -> tuple[Array, Array]:
+    """Return eigenvalues [n, k], the smallest first, and eigenvectors in columns; PyTorch is faster here than NumPy."""
+    values, vectors = torch.linalg.eigh(torch.from_numpy(symmetric))
+    return values.numpy(), vectors.numpy()
 
 
 def _spare_rows(rows: Tensor, directions: Tensor, used: Tensor) -> Tensor:
