@@ -32,7 +32,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB = ("huggingface.co", 443)
 _BROKEN = (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError)
 """What loading a torn, foreign or missing model raises."""
-_CACHED_ROWS, _TRAINED_ROWS = (4, 32), (16, 64)
+_CACHED_ROWS, _TRAINED_ROWS = (4, 16), (16, 64)
 """Fewest and most rows that a core takes at a time: what its cache holds; a backward has more to do for each piece."""
 _SMALL = 16_000_000
 """Weights below which an operation on a few rows is not worth splitting among cores."""
