@@ -19,10 +19,10 @@ from typing import Any
 from hydra.errors import HydraException
 from hydra.utils import get_object, instantiate
 
-from evo.compose import Composition, compose_run, to_yaml
+from evo.compose import Composition, compose_run, from_yaml, to_yaml
 from evo.config import RunConfig
 from evo.fields import describe, fit
-from fitness.errors import ConfigError, nearest
+from fitness.errors import ConfigError, OutputError, nearest
 
 TARGET = "_target_"
 
@@ -38,8 +38,6 @@ class Plan:
     """The components and numbers of the run."""
     folder: Path
     """Where it is to be written."""
-    experiment: str
-    """Name of the experiment's file, without `.yaml`."""
     yaml: str
     """The resolved configuration with the components' defaults filled in; `config.yaml` of the run."""
 
@@ -54,16 +52,35 @@ def build_run(overrides: Sequence[str]) -> Plan:
         ConfigError: One line per problem, each with the dotted field, what was expected and what was given.
     """
     composition = compose_run(overrides)
-    problems = _Problems(composition.links)
-    arguments = {name: _make(node, name, problems) for name, node in composition.tree.items()}
-    config = _call(RunConfig, arguments, "", problems)
+    config = _make_config(composition.tree, composition.links)
+    return Plan(config=config, folder=composition.folder, yaml=to_yaml(_complete_tree(composition, config)))
+
+
+def read_plan(folder: Path) -> Plan:
+    """Return the plan that a run's config.yaml holds.
+
+    Raises:
+        OutputError: There is no such file, or it is no YAML.
+        ConfigError: As `build_run`.
+    """
+    path = folder / "config.yaml"
+    try:
+        text = path.read_text(encoding="utf-8")
+        tree = from_yaml(text)
+    except (OSError, ValueError) as error:
+        raise OutputError(
+            f"run: expected the folder of a run (with config.yaml in it), given {folder} ({error})"
+        ) from error
+    return Plan(config=_make_config(tree, {}), folder=folder, yaml=text)
+
+
+def _make_config(tree: Mapping[str, Any], links: Mapping[str, str]) -> RunConfig:
+    """Make the whole configuration, or name every problem."""
+    problems = _Problems(links)
+    arguments = {name: _make(node, name, problems) for name, node in tree.items()}
+    config: RunConfig = _call(RunConfig, arguments, "", problems)
     problems.raise_if_any()
-    return Plan(
-        config=config,
-        folder=composition.folder,
-        experiment=composition.experiment,
-        yaml=to_yaml(_complete_tree(composition, config)),
-    )
+    return config
 
 
 def instantiate_component(node: Mapping[str, Any], field: str) -> Any:

@@ -1,4 +1,4 @@
-"""The command line: `forager evolve | config | report | compare | pretrain`.
+"""The command line: `forager evolve | resume | config | report | compare | pretrain`.
 
 Owns the commands' names, their help, and how an error reaches a person: one sentence per problem on standard error
 and exit code 2, never a traceback for what the user can mend. Does not own what a command does: each imports its worker
@@ -8,6 +8,7 @@ To add a command: write a function that takes the parsed arguments, and add a `C
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -41,7 +42,7 @@ class Command:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, 2 for an error of the user's, 130 after Ctrl-C."""
+    """Run one command and return its exit code: 0, 2 for an error of the user's, 128 + its number after a signal."""
     try:
         arguments = _parse(list(sys.argv[1:] if argv is None else argv))
         COMMANDS[arguments.command].run(arguments)
@@ -50,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"forager: {line}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt as stop:
-        print(f"forager: stopped by Ctrl-C{stop}", file=sys.stderr)
-        return INTERRUPTED
+        print(f"forager: stopped by {stop.args[0] if stop.args else 'Ctrl-C'}", file=sys.stderr)
+        return getattr(stop, "exit_code", INTERRUPTED)
     return 0
 
 
@@ -67,11 +68,30 @@ def _evolve(arguments: argparse.Namespace) -> None:
         plan = replace(plan, folder=claim_numbered_folder(plan.folder, plan.yaml))
     try:
         launch(plan)
-    except (ForagerError, KeyboardInterrupt) as error:
-        empty = give_up_folder(plan.folder)
-        if isinstance(error, KeyboardInterrupt) and not empty:
-            raise KeyboardInterrupt(f"; what was recorded is in {plan.folder}: forager report {plan.folder}") from error
+    except (ForagerError, KeyboardInterrupt):
+        if not give_up_folder(plan.folder):
+            _tell_how_to_go_on(plan.folder)
         raise
+
+
+def _resume(arguments: argparse.Namespace) -> None:
+    from evo.build import read_plan
+    from evo.launch import launch
+    from evo.outputs import is_finished
+
+    plan = read_plan(arguments.run)
+    if is_finished(plan.folder):
+        print(f"{plan.folder} has come to its end already: forager report {plan.folder}")
+        return
+    try:
+        launch(plan)
+    except (ForagerError, KeyboardInterrupt):
+        _tell_how_to_go_on(plan.folder)
+        raise
+
+
+def _tell_how_to_go_on(folder: Path) -> None:
+    print(f"forager: what was recorded is kept; go on with: forager resume {shlex.quote(str(folder))}", file=sys.stderr)
 
 
 def _config(arguments: argparse.Namespace) -> None:
@@ -124,6 +144,7 @@ def _add_pretraining(parser: argparse.ArgumentParser) -> None:
 
 COMMANDS: dict[str, Command] = {
     "evolve": Command(run=_evolve, summary="breed a population", add_arguments=_add_overrides),
+    "resume": Command(run=_resume, summary="go on with a run that was interrupted", add_arguments=_add_run),
     "config": Command(run=_config, summary="print what evolve would run with", add_arguments=_add_overrides),
     "report": Command(run=_report, summary="write a run's page again", add_arguments=_add_run),
     "compare": Command(run=_compare, summary="print finished runs side by side", add_arguments=_add_runs),

@@ -90,6 +90,18 @@ def to_yaml(tree: dict[str, Any]) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(tree))
 
 
+def from_yaml(text: str) -> dict[str, Any]:
+    """Return the plain values that `to_yaml` wrote.
+
+    Raises:
+        ValueError: The text is something else.
+    """
+    try:
+        return _as_mapping(OmegaConf.to_container(OmegaConf.create(text), resolve=True))
+    except (OmegaConfBaseException, yaml.YAMLError, AssertionError) as error:
+        raise ValueError(_first_line(error)) from error
+
+
 def _check_overrides(overrides: Sequence[str]) -> list[str]:
     """Return the overrides as Hydra shall apply them, having named every one that cannot be read."""
     loader = GlobalHydra.instance().config_loader()

@@ -1,4 +1,4 @@
-"""The generation loop: live, score, select, fine-tune, record.
+"""The generation loop: live, score, select, fine-tune, record, checkpoint.
 
 Owns the order of things and the streams of chance; each step is one call into the room that does it. Does not own
 what is written (`evo.recorder`), what is shown (`evo.tracking`) or how the result is measured (`evo.heldout`).
@@ -6,18 +6,19 @@ what is written (`evo.recorder`), what is shown (`evo.tracking`) or how the resu
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from evo.algorithms.base import Algorithm
+from evo.checkpoint import Checkpoint, Checkpoints
 from evo.diversity import adapter_diversity, strategy_diversity
 from evo.genome import Genome
 from evo.heldout import measure
 from evo.recorder import Recorder
-from evo.records import Budget, GenerationRecord, GenomeRow, RunFinished, Summary
+from evo.records import Budget, GenerationRecord, GenomeRow, RunFinished, Seconds, Summary
 from evo.tracking.fanout import Trackers
 from finetune.methods.base import Method
 from finetune.policies import Cost
@@ -45,6 +46,8 @@ class Run:
     """Everything that a run needs, made and seated."""
 
     name: str
+    identity: str
+    """The run's own and no other's."""
     folder: Path
     seed: int
     generations: int
@@ -66,6 +69,7 @@ class Run:
     method: Method | None
     """None: nothing is fine-tuned."""
     recorder: Recorder
+    checkpoints: Checkpoints
     trackers: Trackers
 
 
@@ -79,15 +83,20 @@ class _Generation:
     training: Training | None
 
 
-def evolve(run: Run) -> Summary:
-    """Breed for the run's generations, measure the result on held-out worlds, and return the summary."""
-    started = time.perf_counter()
+def evolve(run: Run, since: Checkpoint | None = None, check: Callable[[], None] = lambda: None) -> Summary:
+    """Breed for the run's generations, measure the result on held-out worlds, and return the summary.
+
+    Args:
+        run: all that is needed.
+        since: where an interrupted run goes on; the rest is then the same to the last bit.
+        check: called after every checkpoint; what it raises ends the run there.
+    """
+    began = time.perf_counter()
+    before, founders, spent = _begin(run, since)
     yardstick = Yardstick.measure(run.environment, _YARDSTICK_SEEDS)
-    founders: list[Genome] = []
-    spent = Cost()
-    for generation in range(run.generations):
+    for generation in range(since.generation if since else 0, run.generations):
         population = run.algorithm.ask(_rng(run.seed, generation, _BREED))
-        founders = founders or population
+        founders = founders or tuple(population)
         watch = _Stopwatch(run.engine)
         lives = _live(run, generation, population)
         watch.lap("rollout")
@@ -99,7 +108,32 @@ def evolve(run: Run) -> Summary:
         record = _record(run, _Generation(generation, population, lives.episodes, training), yardstick, watch)
         run.recorder.write(record, rows, population, run.algorithm.survivors(), lives)
         run.trackers.on_generation(record, rows)
-    return _finish(run, founders, spent, started)
+        worked = before + time.perf_counter() - began
+        run.checkpoints.write(_checkpoint(run, generation + 1, founders, spent, worked))
+        check()
+    return _finish(run, founders, spent, lambda: before + time.perf_counter() - began)
+
+
+def _begin(run: Run, since: Checkpoint | None) -> tuple[float, tuple[Genome, ...], Cost]:
+    """Go back to a checkpoint, if there is one; return seconds worked, founders and the cost of training."""
+    if since is None:
+        return 0.0, (), Cost()
+    run.algorithm.restore(since.algorithm)
+    run.engine.go_on(since.usage)
+    return since.wall_seconds, since.founders, since.training
+
+
+def _checkpoint(run: Run, over: int, founders: tuple[Genome, ...], spent: Cost, wall_seconds: float) -> Checkpoint:
+    """Return all that the run needs to go on from here."""
+    return Checkpoint(
+        generation=over,
+        identity=run.identity,
+        algorithm=run.algorithm.state(),
+        founders=founders,
+        usage=run.engine.usage,
+        training=spent,
+        wall_seconds=wall_seconds,
+    )
 
 
 def _live(run: Run, generation: int, population: Sequence[Genome]) -> Lives:
@@ -132,7 +166,7 @@ def _tune_elites(run: Run, generation: int, lives: Lives) -> Training | None:
     return training
 
 
-def _finish(run: Run, founders: Sequence[Genome], spent: Cost, started: float) -> Summary:
+def _finish(run: Run, founders: Sequence[Genome], spent: Cost, worked: Callable[[], float]) -> Summary:
     """Measure frozen and evolved on held-out worlds, write the summary and tell the trackers."""
     usage = run.engine.usage
     first = _HELDOUT_SEEDS + _HELDOUT_STRIDE * run.seed
@@ -143,12 +177,11 @@ def _finish(run: Run, founders: Sequence[Genome], spent: Cost, started: float) -
         decisions=usage.decisions,
         forward_flops=usage.forward_flops,
         training_flops=spent.flops,
-        wall_seconds=time.perf_counter() - started,
-        model_seconds=run.engine.usage.model_seconds + spent.seconds,
     )
+    seconds = Seconds(wall=worked(), model=run.engine.usage.model_seconds + spent.seconds)
     summary = Summary(run=run.name, environment=run.environment.env_id, seed=run.seed, heldout=table, budget=budget)
-    run.recorder.finish(summary, run.algorithm.best())
-    run.trackers.on_finish(RunFinished(summary=summary))
+    run.recorder.finish(summary, seconds, run.algorithm.best())
+    run.trackers.on_finish(RunFinished(summary=summary, seconds=seconds))
     return summary
 
 

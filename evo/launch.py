@@ -1,21 +1,25 @@
-"""From a checked plan to a run: loads the model, seats everything together and breeds.
+"""From a checked plan to a run: loads the model, seats everything together and breeds, or goes on breeding.
 
 Owns the order in which a run's parts come to life: all that can be refused is refused before the first decision.
 """
 
 import logging
+import secrets
 import warnings
 from collections.abc import Sequence
 from typing import cast
 
 from evo.algorithms.generational import GenerationalConfig
 from evo.build import Plan
+from evo.checkpoint import Checkpoint, Checkpoints
 from evo.evolution import Run, evolve
 from evo.operators.selection.base import Selection
 from evo.operators.variation import Variation
+from evo.outputs import working_in
 from evo.recorder import Recorder
 from evo.records import RunStarted, Summary
 from evo.report.page import write_report
+from evo.stopping import stopping
 from evo.tracking.base import Tracker
 from evo.tracking.console import ConsoleTracker
 from evo.tracking.fanout import Trackers
@@ -24,37 +28,45 @@ from finetune.methods.base import Method
 from fitness.adapter import initial_adapter
 from fitness.engines.config import PopulationEngineConfig
 from fitness.environments.base import EnvironmentConfig
+from fitness.files import discard_drafts
 from fitness.model import ModelConfig
 from fitness.objectives import Objective
 
 
 def launch(plan: Plan) -> Summary:
-    """Run a plan to its end; its folder is there, empty and writable.
+    """Run a plan to its end, from its last checkpoint if there is one; its folder is this run's own.
 
     Raises:
-        ForagerError: something that the plan names cannot be had; nothing has been decided yet then.
+        ForagerError: something that the plan names cannot be had, or another process works on the run; nothing has
+            been decided yet then.
+        StoppedError: a signal ended the run.
     """
     _quieten()
-    run = _seat(plan)
-    config = plan.config
-    with run.engine.model.for_a_run(), run.trackers as trackers:
-        trackers.on_start(
-            RunStarted(
-                run=run.name,
-                folder=run.folder,
-                environment=run.environment.env_id,
-                seed=run.seed,
-                generations=run.generations,
-                population=config.population,
-                config=plan.yaml,
+    with working_in(plan.folder), stopping() as check:
+        discard_drafts(plan.folder)
+        checkpoints = Checkpoints(plan.folder, cast(ModelConfig, plan.config.model).name)
+        since = checkpoints.last()
+        run = _seat(plan, checkpoints, since)
+        with run.engine.model.for_a_run(), run.trackers as trackers:
+            trackers.on_start(
+                RunStarted(
+                    run=run.name,
+                    folder=run.folder,
+                    environment=run.environment.env_id,
+                    seed=run.seed,
+                    generations=run.generations,
+                    population=plan.config.population,
+                    config=plan.yaml,
+                    identity=run.identity,
+                    over=since.generation if since else 0,
+                )
             )
-        )
-        summary = evolve(run)
-        write_report(run.folder)
+            summary = evolve(run, since, check)
+            write_report(run.folder)
     return summary
 
 
-def _seat(plan: Plan) -> Run:
+def _seat(plan: Plan, checkpoints: Checkpoints, since: Checkpoint | None) -> Run:
     """Make every part of the run."""
     config = plan.config
     environment, model = cast(EnvironmentConfig, config.environment), cast(ModelConfig, config.model)
@@ -68,10 +80,15 @@ def _seat(plan: Plan) -> Run:
         cast(Variation, config.variation),
     )
     recorder = Recorder(
-        plan.folder, run=plan.folder.name, environment=environment, base_model=model.name, config=plan.yaml
+        plan.folder,
+        run=plan.folder.name,
+        environment=environment,
+        base_model=model.name,
+        over=since.generation if since else 0,
     )
     return Run(
         name=plan.folder.name,
+        identity=since.identity if since else secrets.token_hex(4),
         folder=plan.folder,
         seed=config.seed,
         generations=config.generations,
@@ -87,6 +104,7 @@ def _seat(plan: Plan) -> Run:
         algorithm=algorithm,
         method=cast(Method | None, config.finetune),
         recorder=recorder,
+        checkpoints=checkpoints,
         trackers=Trackers(_trackers(config.tracking.values())),
     )
 

@@ -8,13 +8,13 @@ a field to `Birth` and a column.
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from evo.genome import Genome
 from fitness.environments.grammar import Grammar
+from fitness.errors import OutputError
 from fitness.files import write_atomically
 
 COLUMNS = ("id", "ancestor_list", "origin_time", "destruction_time", "operator", "strategy", "adapter")
@@ -67,6 +67,28 @@ class Lineage:
         self._births: dict[int, Birth] = {}
         self._deaths: dict[int, int] = {}
 
+    @classmethod
+    def read(cls, path: Path, over: int) -> "Lineage":
+        """Return the lineage that `write` left, as it was when the generations before `over` had lived.
+
+        Raises:
+            OutputError: the file is missing or no phylogeny.
+        """
+        lineage = cls()
+        try:
+            rows = list(csv.reader(io.StringIO(path.read_bytes().decode(), newline="")))
+            if tuple(rows[0]) != COLUMNS:
+                raise ValueError(f"the columns {rows[0]}")
+            for row in rows[1:]:
+                birth, death = _entry(row)
+                if birth.time < over:
+                    lineage.record([birth])
+                    if death is not None and death < over:
+                        lineage._deaths[birth.id] = death
+        except (OSError, ValueError, IndexError) as error:
+            raise OutputError(f"{path}: expected a phylogeny that can be read, got {error}") from error
+        return lineage
+
     def observe(self, generation: int, genomes: Sequence[Genome], grammar: Grammar) -> None:
         """Take the whole population of one generation: who is new was born, who is no longer there has died.
 
@@ -112,21 +134,23 @@ class Lineage:
         table.writerows(self._row(birth) for birth in self._births.values())
         write_atomically(path, text.getvalue().encode())
 
-    def state(self) -> dict[str, Any]:
-        """Return everything as JSON-able values."""
-        return {
-            "births": [asdict(birth) for birth in self._births.values()],
-            "deaths": [[id_, time] for id_, time in self._deaths.items()],
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Become what `state` describes."""
-        births = [Birth(**{**birth, "parents": tuple(birth["parents"])}) for birth in state["births"]]
-        self._births = {birth.id: birth for birth in births}
-        self._deaths = dict((id_, time) for id_, time in state["deaths"])  # noqa: C402
-
     def _row(self, birth: Birth) -> tuple[object, ...]:
         """Return one line; the standard writes no ancestor as [none] and no death as inf."""
         ancestors = ",".join(map(str, birth.parents)) or "none"
         death = self._deaths.get(birth.id, "inf")
         return (birth.id, f"[{ancestors}]", birth.time, death, birth.operator, birth.strategy, birth.adapter)
+
+
+def _entry(row: list[str]) -> tuple[Birth, int | None]:
+    """Return what one line says: a birth, and when it died."""
+    id_, ancestors, time, death, operator, strategy, adapter = row
+    inner = ancestors.strip("[]")
+    birth = Birth(
+        id=int(id_),
+        parents=() if inner == "none" else tuple(map(int, inner.split(","))),
+        time=int(time),
+        operator=operator,
+        strategy=strategy,
+        adapter=adapter,
+    )
+    return birth, None if death == "inf" else int(death)

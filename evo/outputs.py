@@ -1,12 +1,15 @@
 """Claims the folder of a run before any work is done.
 
-Owns the check that the folder is new or empty and can be written, and that of two runs only one gets it. Does not own
-what is written there.
+Owns the check that the folder is new or empty and can be written, that of two runs only one gets it, and that only one
+process works in it. Does not own what is written there.
 """
 
+import fcntl
+import os
 import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fitness.errors import OutputError
@@ -16,6 +19,7 @@ CLAIM = "config.yaml"
 """Whoever makes this file owns the folder."""
 RECORDS = "telemetry"
 """There as soon as anything was recorded."""
+_LOCK = ".lock"
 
 
 def check_folder(folder: Path, field: str) -> None:
@@ -52,12 +56,16 @@ def claim_folder(folder: Path, config: str) -> None:
     """
     check_folder(folder, FIELD)
     try:
-        with (folder / CLAIM).open("x", encoding="utf-8") as claim:
-            claim.write(config)
+        with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".", suffix=".tmp", encoding="utf-8") as draft:
+            draft.write(config)
+            draft.flush()
+            os.fchmod(draft.fileno(), 0o644)
+            os.link(draft.name, folder / CLAIM)  # whole from the first moment, and only if there is none
     except FileExistsError as error:
         raise _taken(folder, FIELD) from error
     except OSError as error:
-        give_up_folder(folder)
+        with suppress(OSError):  # not if another run was quicker
+            folder.rmdir()
         raise OutputError(
             f"{FIELD}: expected a folder that can be written, given {str(folder)!r} ({error.strerror})"
         ) from error
@@ -84,13 +92,42 @@ def claim_numbered_folder(folder: Path, config: str) -> Path:
         return one
 
 
+@contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """Hold a run's folder; the system lets go of it when the process ends, however it ends.
+
+    Raises:
+        OutputError: another process works in it, or the folder is not there.
+    """
+    try:
+        descriptor = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o644)
+    except OSError as error:
+        raise OutputError(
+            f"run: expected a folder that can be written, given {str(folder)!r} ({error.strerror})"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise OutputError(
+            f"run: expected a run that nobody works on, given {str(folder)!r}, which another process has"
+        ) from error
+    finally:
+        os.close(descriptor)
+
+
+def is_finished(folder: Path) -> bool:
+    """Tell whether the run in `folder` has come to its end, page and all."""
+    return (folder / "summary.json").is_file() and (folder / "report.html").is_file()
+
+
 def give_up_folder(folder: Path) -> bool:
     """Undo the claim of a run that recorded nothing, so that it can be begun again; tell whether that was so."""
     if (folder / RECORDS).exists():
         return False
     shutil.rmtree(folder / "wandb", ignore_errors=True)
     with suppress(OSError):  # what somebody else put there stays
-        for name in (CLAIM, "manifest.json"):
+        for name in (CLAIM, "manifest.json", _LOCK):
             (folder / name).unlink(missing_ok=True)
         folder.rmdir()
     return True

@@ -7,23 +7,24 @@ next begins. Does not own the tables' columns (`fitness.telemetry`) or the adapt
 import json
 import os
 import platform
-import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from evo.genome import Genome
 from evo.lineage import Lineage
-from evo.records import GenerationRecord, GenomeRow, Summary
+from evo.records import GenerationRecord, GenomeRow, Seconds, Summary
 from fitness.adapter import Adapter, save_adapter
 from fitness.environments.base import EnvironmentConfig, TextVectorEnv
 from fitness.environments.grammar import Grammar
-from fitness.files import write_atomically
+from fitness.files import write_atomically, write_folder_atomically
 from fitness.rollout import Lives
 from fitness.telemetry import GrowingTable, Source, write_episodes, write_transitions
 
+_PHYLOGENY = "phylogeny.csv"
 _PACKAGES = (
     "forager-evo",
     "torch",
@@ -41,23 +42,25 @@ _PACKAGES = (
 class Recorder:
     """The writing side of `outputs/<run>/`."""
 
-    def __init__(self, folder: Path, *, run: str, environment: EnvironmentConfig, base_model: str, config: str) -> None:
-        """Write the config and the manifest, and begin the tables.
+    def __init__(self, folder: Path, *, run: str, environment: EnvironmentConfig, base_model: str, over: int) -> None:
+        """Write the manifest, and begin the tables or go on with those that are there.
 
         Args:
-            folder: there, and writable.
+            folder: this run's own, with its config.yaml in it.
             run: the run's name.
             environment: whose texts and actions are recorded.
             base_model: what PEFT is to load under the adapters.
-            config: the resolved configuration as YAML.
+            over: generations that are over; what was written of later ones does not count.
+
+        Raises:
+            OutputError: a table of an interrupted run cannot be read.
         """
         self._folder, self._run, self._base_model = folder, run, base_model
         self._environment = environment
         self._env: TextVectorEnv = environment.make(1)
-        self._lineage = Lineage()
+        self._lineage = Lineage.read(folder / _PHYLOGENY, over) if over else Lineage()
         self._genomes = GrowingTable(folder, "genomes", run=run)
         self._generations = GrowingTable(folder, "generations", run=run)
-        write_atomically(folder / "config.yaml", config.encode())
         self._write_manifest(None)
 
     @property
@@ -84,35 +87,28 @@ class Recorder:
         for genome in survivors:
             self._keep(digests[genome.id], genome.adapter)
         self._lineage.observe(record.generation, population, self._grammar)
-        self._lineage.write(self._folder / "phylogeny.csv")
+        self._lineage.write(self._folder / _PHYLOGENY)
         self._genomes.append(record.generation, [row.row() for row in rows])
         self._generations.append(record.generation, [record.row()])
 
-    def finish(self, summary: Summary, best: Genome) -> None:
-        """Write the summary, the manifest with what was spent, and where the best genome is."""
+    def finish(self, summary: Summary, seconds: Seconds, best: Genome) -> None:
+        """Write where the best genome is, the manifest with what was spent, and last the summary."""
         found = {
             "genome": best.id,
             "strategy": self._grammar.render(best.genes),
             "adapter": f"adapters/{best.adapter.digest()}",
         }
         write_atomically(self._folder / "best.json", (json.dumps(found, indent=2) + "\n").encode())
+        self._write_manifest(seconds)
         write_atomically(self._folder / "summary.json", summary.to_json().encode())
-        self._write_manifest(summary)
 
     def _keep(self, digest: str, adapter: Adapter) -> None:
         """Write an adapter under its digest, once; a folder appears only when it is whole."""
         target = self._folder / "adapters" / digest
-        if target.exists():
-            return
-        draft = target.with_name(f".{digest}.tmp")
-        shutil.rmtree(draft, ignore_errors=True)
-        try:
-            save_adapter(adapter, draft, self._base_model)
-            draft.replace(target)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        if not target.exists():
+            write_folder_atomically(target, lambda draft: save_adapter(adapter, draft, self._base_model))
 
-    def _write_manifest(self, summary: Summary | None) -> None:
+    def _write_manifest(self, seconds: Seconds | None) -> None:
         """Write what the run was made with and, at its end, what it spent."""
         manifest = {
             "run": self._run,
@@ -121,7 +117,7 @@ class Recorder:
             "python": platform.python_version(),
             "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
             "base_model": self._base_model,
-            "budget": json.loads(summary.to_json())["budget"] if summary else None,
+            "seconds": asdict(seconds) if seconds else None,
         }
         write_atomically(self._folder / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
 

@@ -34,6 +34,10 @@ class RunStarted:
     """Genomes per generation."""
     config: str
     """The resolved configuration as YAML."""
+    identity: str
+    """The run's own and no other's, the same after an interruption."""
+    over: int = 0
+    """Generations that are over: 0 unless the run goes on after an interruption."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,15 +149,21 @@ class Budget:
     """Floating-point operations of deciding."""
     training_flops: float
     """Floating-point operations of fine-tuning."""
-    wall_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seconds:
+    """How long a run took, in all its parts if it was interrupted: in manifest.json, since no two runs agree on it."""
+
+    wall: float
     """From start to summary."""
-    model_seconds: float
+    model: float
     """Of them, inside the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What a run ends in: summary.json."""
+    """What a run ends in: summary.json. The same run makes the same summary, to the last bit."""
 
     run: str
     """The run's name."""
@@ -207,6 +217,8 @@ class RunFinished:
 
     summary: Summary
     """As in summary.json."""
+    seconds: Seconds
+    """As in manifest.json."""
 
 
 def _finite(value: Any) -> Any:
@@ -239,6 +251,4 @@ def _to_budget(content: Mapping[str, Any]) -> Budget:
         decisions=int(content["decisions"]),
         forward_flops=_number(content["forward_flops"]),
         training_flops=_number(content["training_flops"]),
-        wall_seconds=_number(content["wall_seconds"]),
-        model_seconds=_number(content["model_seconds"]),
     )

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,10 @@ class Adapter:
 
     def digest(self) -> str:
         """Return the SHA-256 of the spec and every factor: equal content, equal name."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         sha = hashlib.sha256(repr(self.spec).encode())
         for name in self.spec.modules:
             for factor in (self.a[name], self.b[name]):

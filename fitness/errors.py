@@ -8,6 +8,10 @@ import difflib
 from collections.abc import Iterable
 
 
+_LONGEST = 300
+"""Characters that are repeated of what somebody else's code says."""
+
+
 class ForagerError(ValueError):
     """Base of every error that a user of Forager can cause and mend."""
 
@@ -40,3 +44,9 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     """Return ` (did you mean 'x'?)` for the valid name closest to `name`, or an empty string."""
     match = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
     return f" (did you mean '{match[0]}'?)" if match else ""
+
+
+def describe(error: BaseException) -> str:
+    """Return an error's kind and the first line of what it says, as one short sentence."""
+    first = (str(error).strip().splitlines() or [""])[0][:_LONGEST]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__

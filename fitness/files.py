@@ -1,11 +1,13 @@
 """Writing files so that a reader never sees half of one.
 
 Owns `write_atomically`: a temporary file in the same folder, flushed to disk, then renamed over the name that readers
-know. Its name starts with a dot and ends in `.tmp`, so that one left by a kill is in no glob over a table. Does not own
-what is written; every table, page and record of a run goes through here.
+know; and `write_folder_atomically`, the same for a folder. Names of what is temporary start with a dot and end in
+`.tmp`, so that one left by a kill is in no glob over a table; `discard_drafts` removes them. Does not own what is
+written; every table, page and record of a run goes through here.
 """
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +40,36 @@ def write_atomically(path: Path, content: bytes | Callable[[Path], object]) -> N
         raise OutputError(f"{path}: expected a place that can be written, got: {error.strerror or error}") from error
     finally:
         _discard(temporary)
+
+
+def write_folder_atomically(folder: Path, write: Callable[[Path], object]) -> None:
+    """Make `folder` whole or not at all; one that is there is replaced.
+
+    Args:
+        folder: where readers look.
+        write: fills the folder that it is given, with functions of this module.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        draft.mkdir(parents=True)
+        write(draft)
+        if folder.exists():
+            shutil.rmtree(folder)
+        draft.replace(folder)
+        _flush(folder.parent)
+    except OSError as error:
+        raise OutputError(f"{folder}: expected a place that can be written, got: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def discard_drafts(folder: Path) -> None:
+    """Remove, at any depth, what writers that were killed have left; nobody may be writing."""
+    for draft in [*folder.rglob(".*.tmp")]:
+        shutil.rmtree(draft, ignore_errors=True) if draft.is_dir() else _discard(draft)
 
 
 def write_text_atomically(path: Path, text: str) -> None:

@@ -1,7 +1,7 @@
 """Runs side by side: what `forager compare RUN RUN ...` prints.
 
 Owns a Markdown table of held-out scores, one line per run, and the list of settings in which the runs differ. Reads
-summary.json and config.yaml only.
+summary.json, manifest.json and config.yaml only.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from evo.records import HeldOut, Summary
+from evo.records import HeldOut, Seconds, Summary
+from evo.report.reading import read_seconds
 from fitness.errors import OutputError
 
 
@@ -23,7 +24,7 @@ def compare(folders: Sequence[Path]) -> str:
         "| run | seed | frozen | evolved | evolved lifespan | decisions | seconds |",
         "|---|---|---|---|---|---|---|",
     ]
-    lines += [_line(_read(folder)) for folder in folders]
+    lines += [_line(_read(folder), read_seconds(folder)) for folder in folders]
     differing = _differences([_settings(folder) for folder in folders])
     if differing:
         lines += ["", "The runs differ in:", *(f"- {name}: {', '.join(values)}" for name, values in differing.items())]
@@ -69,11 +70,12 @@ def _read(folder: Path) -> Summary:
     return Summary.from_json(path.read_text(encoding="utf-8"))
 
 
-def _line(summary: Summary) -> str:
+def _line(summary: Summary, seconds: Seconds | None) -> str:
     """Return one run's line."""
     heldout, budget = dict(summary.heldout), summary.budget
+    took = f"{seconds.wall:.0f}" if seconds else "-"
     cells = [summary.run, str(summary.seed), _score(heldout["frozen"]), _score(heldout["evolved"])]
-    cells += [f"{heldout['evolved'].lifespan:.1f}", f"{budget.decisions:,}", f"{budget.wall_seconds:.0f}"]
+    cells += [f"{heldout['evolved'].lifespan:.1f}", f"{budget.decisions:,}", took]
     return f"| {' | '.join(cells)} |"
 
 

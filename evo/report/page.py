@@ -57,8 +57,8 @@ def _show_head(run: RunFolder) -> str:
         last = run.generations[-1]
         facts += [f"{len(run.generations)} of {last.generations} generations", f"{last.genomes} genomes each"]
         facts += [f"{last.decisions:,} decisions"]
-    if run.summary is not None:
-        facts += [f"{run.summary.budget.wall_seconds:,.0f} seconds"]
+    if run.seconds is not None:
+        facts += [f"{run.seconds.wall:,.0f} seconds"]
     return f'<h1>{escape(run.name)}</h1>\n<p class="facts">{" &middot; ".join(facts)}</p>{_show_state(run)}'
 
 

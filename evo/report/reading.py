@@ -4,11 +4,12 @@ Owns the way back from the files to the records of evo/records.py. Does not own 
 (fitness/telemetry.py) or what is shown. To show another file of a run, load it into a field of `RunFolder`.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evo.records import GenerationRecord, GenomeRow, Summary
+from evo.records import GenerationRecord, GenomeRow, Seconds, Summary
 from fitness.errors import OutputError
 from fitness.telemetry import read_table, table_path
 
@@ -24,6 +25,8 @@ class RunFolder:
     genomes: tuple[GenomeRow, ...]
     """Every genome in every generation that it lived in, in order."""
     summary: Summary | None
+    """None until the run has come to its end."""
+    seconds: Seconds | None
     """None until the run has come to its end."""
     config: str
     """config.yaml as text."""
@@ -46,9 +49,24 @@ def read_run(folder: Path) -> RunFolder:
         generations=tuple(_to_record(row) for row in _read_rows(folder, "generations")),
         genomes=tuple(_to_genome(row) for row in _read_rows(folder, "genomes")),
         summary=Summary.from_json(summary) if summary else None,
+        seconds=read_seconds(folder),
         config=_read_text(config),
         manifest=_read_text(folder / "manifest.json"),
     )
+
+
+def read_seconds(folder: Path) -> Seconds | None:
+    """Return how long a run took, from its manifest; None while it goes on.
+
+    Raises:
+        OutputError: The manifest is not what a run writes.
+    """
+    text = _read_text(folder / "manifest.json")
+    try:
+        found = json.loads(text).get("seconds") if text else None
+        return None if found is None else Seconds(wall=float(found["wall"]), model=float(found["model"]))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise OutputError(f"{folder / 'manifest.json'}: expected the manifest of a run, got {error}") from error
 
 
 def _read_rows(folder: Path, name: str) -> list[dict[str, Any]]:

@@ -44,11 +44,13 @@ class ConsoleTracker(Tracker):
     def on_start(self, started: RunStarted) -> None:
         """Print what begins and, in a terminal, put up the live panel."""
         self._folder = started.folder
-        self._task = self._progress.add_task("run", total=started.generations)
+        self._task = self._progress.add_task("run", total=started.generations, completed=started.over)
         self._print(
             f"{started.run}: {started.population} agents in {started.environment}, {started.generations} generations, "
             f"seed {started.seed}"
         )
+        if started.over:
+            self._print(f"goes on after generation {started.over}/{started.generations}")
         if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._live.update(self._progress)
             self._live.start()

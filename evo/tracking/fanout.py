@@ -14,7 +14,7 @@ from types import TracebackType
 
 from evo.records import GenerationRecord, GenomeRow, RunFinished, RunStarted
 from evo.tracking.base import Tracker
-from fitness.errors import ConfigError, ForagerError
+from fitness.errors import ConfigError, ForagerError, describe
 
 _log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class _Worker:
         if isinstance(error, ForagerError):
             raise error
         if error is not None:
-            raise ConfigError(f"tracking.{self._tracker.name}: expected it to start, got {_describe(error)}") from error
+            raise ConfigError(f"tracking.{self._tracker.name}: expected it to start, got {describe(error)}") from error
 
     def offer(self, call: Callable[[Tracker], None]) -> None:
         """Queue a call, unless too many wait already."""
@@ -158,7 +158,7 @@ class _Worker:
             self._start_error = self._try(start)
         self._started.set()
         if self._start_error is not None and not self._tracker.must_start:
-            self._fail(_describe(self._start_error))
+            self._fail(describe(self._start_error))
         while (call := self._calls.get()) is not None:
             if self._start_error is None:
                 self._guard(call)
@@ -167,7 +167,7 @@ class _Worker:
     def _guard(self, call: Callable[[Tracker], None]) -> None:
         """Make a call; turn any error into one warning line."""
         if (error := self._try(call)) is not None:
-            self._fail(_describe(error))
+            self._fail(describe(error))
 
     def _try(self, call: Callable[[Tracker], None]) -> Exception | None:
         try:
@@ -180,8 +180,3 @@ class _Worker:
         if not self.failure:
             self.failure = f"tracking.{self._tracker.name}: {reason}"
             _log.warning("%s (the run goes on)", self.failure)
-
-
-def _describe(error: Exception) -> str:
-    first = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {first[0]}" if first else type(error).__name__

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from evo.records import GenerationRecord, GenomeRow, RunFinished, RunStarted, Summary
+from evo.records import GenerationRecord, GenomeRow, RunFinished, RunStarted, Seconds, Summary
 from evo.tracking.base import Tracker
 from fitness.errors import ConfigError, nearest
 
@@ -120,7 +120,7 @@ class WandbTracker(Tracker):
         """Log the final table of genomes and put the held-out results into the W&B run's summary."""
         self._finished = True
         if self._run is not None:
-            self._run.summary.update({**_results(finished.summary), **_best_of(self._rows)})
+            self._run.summary.update({**_results(finished.summary, finished.seconds), **_best_of(self._rows)})
 
     def close(self) -> None:
         """End the W&B run: as failed, if the run did not come to its end."""
@@ -164,6 +164,8 @@ class WandbTracker(Tracker):
             project=self._config.project,
             group=self._config.group,
             tags=self._config.tags,
+            id=started.identity,
+            resume="allow" if started.over and mode == "online" else None,
             name=started.run,
             dir=started.folder,
             config=_settings_of(started),
@@ -323,7 +325,7 @@ def _best_of(rows: Sequence[GenomeRow]) -> dict[str, object]:
     return {"best/genome": best.id, "best/strategy": best.strategy, "best/score": best.score}
 
 
-def _results(summary: Summary) -> dict[str, float]:
+def _results(summary: Summary, seconds: Seconds) -> dict[str, float]:
     values: dict[str, float] = {}
     for policy, result in summary.heldout:
         low, high = result.ci
@@ -339,6 +341,6 @@ def _results(summary: Summary) -> dict[str, float]:
         "budget/decisions": budget.decisions,
         "budget/forward_flops": budget.forward_flops,
         "budget/training_flops": budget.training_flops,
-        "budget/wall_seconds": budget.wall_seconds,
-        "budget/model_seconds": budget.model_seconds,
+        "budget/wall_seconds": seconds.wall,
+        "budget/model_seconds": seconds.model,
     }

@@ -60,6 +60,10 @@ class PopulationEngine(Engine):
         """What has been spent so far."""
         return self._usage
 
+    def go_on(self, spent: Usage) -> None:
+        """Count on from what was spent before an interruption."""
+        self._usage = spent
+
     def seat(self, agents: Sequence[Agent]) -> None:
         """Stack the agents' adapters and read their strategies."""
         if not agents:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evo.records import Budget, GenerationRecord, GenomeRow, HeldOut, RunStarted, Summary
+from evo.records import Budget, GenerationRecord, GenomeRow, HeldOut, RunStarted, Seconds, Summary
 from fitness.files import write_text_atomically
 from fitness.records import Episodes
 from fitness.telemetry import GrowingTable, Source, write_episodes
@@ -33,7 +33,11 @@ def started(folder: Path, generations: int = 3) -> RunStarted:
         generations=generations,
         population=MEMBERS,
         config=CONFIG,
+        identity="0123abcd",
     )
+
+
+SECONDS = Seconds(wall=291.5, model=240.25)
 
 
 def summary() -> Summary:
@@ -43,9 +47,7 @@ def summary() -> Summary:
         (name, HeldOut(score=score, ci=(score - spread[name], score + spread[name]), lifespan=lifespan, episodes=256))
         for name, score, lifespan in policies
     )
-    budget = Budget(
-        decisions=1_200_000, forward_flops=3.5e14, training_flops=6e13, wall_seconds=291.5, model_seconds=240.25
-    )
+    budget = Budget(decisions=1_200_000, forward_flops=3.5e14, training_flops=6e13)
     return Summary(run=RUN, environment="forage", seed=0, heldout=heldout, budget=budget)
 
 

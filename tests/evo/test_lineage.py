@@ -8,6 +8,7 @@ import pytest
 
 from evo.genome import Genome
 from evo.lineage import COLUMNS, Birth, Lineage
+from fitness.errors import OutputError
 from tests.evo.samples import GRAMMAR, STEPS, genome
 
 
@@ -21,9 +22,12 @@ def child(id_: int, parents: tuple[int, ...], operator: str) -> Genome:
 def two_generations() -> Lineage:
     lineage = Lineage()
     lineage.observe(0, [genome(0), genome(1), genome(2)], GRAMMAR)
-    offspring = [child(3, (1,), "finetune"), child(4, (2, 1), "crossover+mutation")]
-    lineage.observe(1, [genome(1), *offspring], GRAMMAR)
+    lineage.observe(1, second_generation(), GRAMMAR)
     return lineage
+
+
+def second_generation() -> list[Genome]:
+    return [genome(1), child(3, (1,), "finetune"), child(4, (2, 1), "crossover+mutation")]
 
 
 def test_file_by_hand(tmp_path: Path) -> None:
@@ -60,13 +64,26 @@ def test_the_living_are_the_last_population() -> None:
     assert (lineage.living(), len(lineage)) == ([1, 3, 4], 5)
 
 
-def test_state_is_complete(tmp_path: Path) -> None:
-    first, second = two_generations(), Lineage()
-    second.restore(json.loads(json.dumps(first.state())))
-    for lineage, name in ((first, "one"), (second, "two")):
+@pytest.mark.parametrize("over", [1, 2])
+def test_read_again_it_goes_on_as_if_the_later_generations_had_not_been(tmp_path: Path, over: int) -> None:
+    path = tmp_path / "phylogeny.csv"
+    two_generations().write(path)
+    read = Lineage.read(path, over)
+    if over == 1:
+        assert (read.living(), len(read)) == ([0, 1, 2], 3)
+        read.observe(1, second_generation(), GRAMMAR)
+    whole = two_generations()
+    for lineage, name in ((whole, "one"), (read, "two")):
         lineage.observe(2, [genome(1)], GRAMMAR)
         lineage.write(tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+@pytest.mark.parametrize("text", ["", "id,name\n1,x\n", "\x00", ",".join(COLUMNS) + "\n1,2\n"])
+def test_what_is_no_phylogeny_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "phylogeny.csv").write_text(text)
+    with pytest.raises(OutputError, match=r"phylogeny.csv: expected a phylogeny that can be read, got "):
+        Lineage.read(tmp_path / "phylogeny.csv", 1)
 
 
 def birth(id_: int, parents: tuple[int, ...] = ()) -> Birth:

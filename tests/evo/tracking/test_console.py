@@ -29,7 +29,7 @@ def _play(folder: Path, console: Console, *, end: bool = True) -> None:
         )
         tracker.on_generation(told, rows)
     if end:
-        tracker.on_finish(RunFinished(summary=fake_run.summary()))
+        tracker.on_finish(RunFinished(summary=fake_run.summary(), seconds=fake_run.SECONDS))
     tracker.close()
 
 

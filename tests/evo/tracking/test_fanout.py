@@ -88,7 +88,7 @@ def _play(trackers: Trackers, folder: Path, generations: int = 3) -> float:
         trackers.on_start(fake_run.started(folder, generations))
         for generation in range(generations):
             trackers.on_generation(fake_run.record(generation), fake_run.genomes(0))
-        trackers.on_finish(RunFinished(summary=fake_run.summary()))
+        trackers.on_finish(RunFinished(summary=fake_run.summary(), seconds=fake_run.SECONDS))
     return time.monotonic() - begin
 
 
@@ -129,7 +129,7 @@ def test_a_slow_tracker_is_passed_by_but_learns_the_end(tmp_path: Path) -> None:
     trackers.on_start(fake_run.started(tmp_path))
     for generation in range(100):
         trackers.on_generation(fake_run.record(generation), ())
-    trackers.on_finish(RunFinished(summary=fake_run.summary()))
+    trackers.on_finish(RunFinished(summary=fake_run.summary(), seconds=fake_run.SECONDS))
     bad.released.set()
     trackers.close()
     assert bad.told == ["start", "finish", "close"]

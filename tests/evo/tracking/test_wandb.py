@@ -106,7 +106,7 @@ def _play(config: WandbConfig, folder: Path, *, end: bool = True) -> Trackers:
         for generation in range(3):
             trackers.on_generation(fake_run.record(generation), fake_run.genomes(0))
         if end:
-            trackers.on_finish(RunFinished(summary=fake_run.summary()))
+            trackers.on_finish(RunFinished(summary=fake_run.summary(), seconds=fake_run.SECONDS))
     return trackers
 
 
