@@ -33,7 +33,7 @@ REPEATED = ("population", "elites")
 HOTTEST = 100.0
 """Temperature above which every action is as likely as any other, whatever an adapter says."""
 
-LEAST = {"seed": 0, "generations": 1, "episodes": 1, "finals": 1, "heldout": 1}
+LEAST = {"seed": 0, "generations": 1, "episodes": 1, "finals": 1, "heldout": 1, "retries": 0}
 """The smallest value that each whole number of the run may have."""
 
 
@@ -72,6 +72,8 @@ class RunConfig:
     """The last generation lives in this many times `episodes` worlds, so that luck has less say; at least 1."""
     heldout: int
     """Episodes of the final table, for each of its rows, on seeds that never select or train; at least 1."""
+    retries: int
+    """How often an episode that failed, by no fault of its agent, is tried again on the same seed; at least 0."""
     temperature: float
     """Divides the model's logits in every decision; above 0, and the lower, the surer of itself an agent acts."""
     adapter: AdapterConfig

@@ -4,6 +4,7 @@ Owns the order of things and the streams of chance; each step is one call into t
 what is written (`evo.recorder`), what is shown (`evo.tracking`) or how the result is measured (`evo.heldout`).
 """
 
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -24,13 +25,16 @@ from finetune.methods.base import Method
 from finetune.policies import Cost
 from finetune.trainer import Training, tune
 from fitness.agent import Agent
+from fitness.audit import audit
 from fitness.engines.population import PopulationEngine
 from fitness.environments.base import EnvironmentConfig
 from fitness.environments.grammar import Grammar
+from fitness.errors import EngineError
 from fitness.objectives import Objective, Yardstick
 from fitness.records import Episodes
 from fitness.rollout import Lives, roll_out
 
+_log = logging.getLogger(__name__)
 _BREED, _WORLDS, _TUNE, _INTERVALS = range(4)
 """Purposes of the run's streams of chance."""
 _TRAINING_SEEDS = 400_000_000
@@ -59,6 +63,8 @@ class Run:
     """At least this many held-out episodes for each row of the final table."""
     temperature: float
     """Of every decision."""
+    retries: int
+    """How often an episode that failed is tried again."""
     environment: EnvironmentConfig
     grammar: Grammar
     causes: tuple[str, ...]
@@ -140,9 +146,23 @@ def _live(run: Run, generation: int, population: Sequence[Genome]) -> Lives:
     """Let the population live on this generation's worlds, the same for all, and check that its adapters acted."""
     worlds = run.episodes * (run.finals if generation == run.generations - 1 else 1)
     seeds = _rng(run.seed, generation, _WORLDS).choice(_TRAINING_SEEDS, worlds, replace=False, shuffle=False)
-    lives = roll_out(run.engine, run.environment, _express(run, population), np.sort(seeds))
+    agents = _express(run, population)
+    lives = roll_out(run.engine, run.environment, agents, np.sort(seeds), retries=run.retries)
+    _check_failures(generation, lives)
     run.engine.assert_adapters_act()
+    audit(run.engine, agents, lives)
     return lives
+
+
+def _check_failures(generation: int, lives: Lives) -> None:
+    """Go on if an episode failed, stop if all have: what is broken then is no single life."""
+    reasons = lives.episodes.error[lives.episodes.end == "failed"]
+    if len(reasons) == len(lives.episodes):
+        raise EngineError(f"generation {generation}: expected lives, got {len(reasons)} that failed ({reasons[0]})")
+    if len(reasons):
+        _log.warning(
+            "generation %d: %d of %d episodes failed (%s)", generation, len(reasons), len(lives.episodes), reasons[0]
+        )
 
 
 def _express(run: Run, genomes: Sequence[Genome]) -> list[Agent]:
@@ -210,7 +230,8 @@ def _rows(run: Run, generation: int, population: Sequence[Genome], yardstick: Ya
 def _record(run: Run, lived: "_Generation", yardstick: Yardstick, watch: "_Stopwatch") -> GenerationRecord:
     """Sum a generation up; what was not tuned is NaN."""
     population, episodes, training = lived.population, lived.episodes, lived.training
-    means = np.array([values.mean() for values in run.objective.by_agent(episodes).values() if len(values)])
+    known = [values[~np.isnan(values)] for values in run.objective.by_agent(episodes).values()]
+    means = np.array([values.mean() for values in known if len(values)])
     scores = [yardstick.score(float(mean)) for mean in means]
     tuned = training.tuned if training else ()
     refused = sum(not t.accepted for t in tuned) + sum(not j.accepted for j in run.algorithm.judgements)

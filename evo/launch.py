@@ -96,6 +96,7 @@ def _seat(plan: Plan, checkpoints: Checkpoints, since: Checkpoint | None) -> Run
         finals=config.finals,
         heldout=config.heldout,
         temperature=config.temperature,
+        retries=config.retries,
         environment=environment,
         grammar=env.grammar,
         causes=env.causes,

@@ -61,6 +61,7 @@ class Recorder:
         self._lineage = Lineage.read(folder / _PHYLOGENY, over) if over else Lineage()
         self._genomes = GrowingTable(folder, "genomes", run=run)
         self._generations = GrowingTable(folder, "generations", run=run)
+        self._faults = GrowingTable(folder, "faults", run=run)
         self._write_manifest(None)
 
     @property
@@ -90,6 +91,10 @@ class Recorder:
         self._lineage.write(self._folder / _PHYLOGENY)
         self._genomes.append(record.generation, [row.row() for row in rows])
         self._generations.append(record.generation, [record.row()])
+        if lives.faults or len(self._faults):
+            self._faults.append(
+                record.generation, [{"generation": record.generation, **asdict(fault)} for fault in lives.faults]
+            )
 
     def finish(self, summary: Summary, seconds: Seconds, best: Genome) -> None:
         """Write where the best genome is, the manifest with what was spent, and last the summary."""

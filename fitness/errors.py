@@ -7,7 +7,6 @@ To add one, derive from `ForagerError`: the command line turns any of them into 
 import difflib
 from collections.abc import Iterable
 
-
 _LONGEST = 300
 """Characters that are repeated of what somebody else's code says."""
 

@@ -25,10 +25,9 @@ class Objective(ABC):
         """Return [n] numbers, NaN for episodes that failed."""
 
     def by_agent(self, episodes: Episodes) -> Mapping[int, NDArray[np.float64]]:
-        """Return each agent's values of episodes that did not fail, in the order of the episodes."""
+        """Return each agent's values [E], NaN where an episode failed, in the order of the episodes."""
         values = self.values(episodes)
-        ids = np.unique(episodes.agent)
-        return {int(i): values[(episodes.agent == i) & ~np.isnan(values)] for i in ids}
+        return {int(i): values[episodes.agent == i] for i in np.unique(episodes.agent)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +67,13 @@ class Yardstick:
     @classmethod
     def measure(cls, environment: EnvironmentConfig, seeds: Ints) -> "Yardstick":
         """Let both scripted policies live on `seeds`."""
-        return cls(
-            float(live_scripted(environment, random_actions, seeds).length.mean()),
-            float(live_scripted(environment, lambda env, _: env.expert_actions(), seeds).length.mean()),
+        lived = (
+            live_scripted(environment, random_actions, seeds),
+            live_scripted(environment, lambda env, _: env.expert_actions(), seeds),
         )
+        whole = (lived[0].end != "failed") & (lived[1].end != "failed")
+        if not whole.any():
+            raise ConfigError(
+                f"environment: expected worlds to live in, got none that did not fail ({lived[0].error[0]})"
+            )
+        return cls(*(float(episodes.length[whole].mean()) for episodes in lived))

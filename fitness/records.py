@@ -52,6 +52,16 @@ class Episodes:
         return len(self.agent)
 
 
+@dataclass(frozen=True)
+class Fault:
+    """Something that broke, and that siblings did not notice."""
+
+    reason: str
+    """One sentence; what broke comes first."""
+    times: int
+    """How often."""
+
+
 @dataclass(frozen=True, eq=False)
 class Transitions:
     """m decisions, ordered by (agent, seed, step).

@@ -83,6 +83,14 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("score", pa.float64()),
         ]
     ),
+    "faults": pa.schema(
+        [
+            ("run", pa.string()),
+            ("generation", pa.int32()),
+            ("reason", pa.string()),
+            ("times", pa.int64()),
+        ]
+    ),
     "generations": pa.schema(
         [
             ("run", pa.string()),
@@ -216,6 +224,10 @@ class GrowingTable:
         self._schema = _versioned(name, {})
         self._run = run
         self._table = read_table(run_folder, name) if self._path.exists() else self._schema.empty_table()
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self._table.num_rows)
 
     def append(self, generation: int, rows: Sequence[Mapping[str, object]]) -> Path:
         """Add a generation's rows, in place of any that are from it or later, and write the file anew.

@@ -68,11 +68,12 @@ class Algorithm(ABC):
         """Take what the genomes of the last `ask` lived, judge tuned children, choose who survives.
 
         Args:
-            lifespans: genome id -> [n] steps lived, one per episode, in the order of the generation's seeds.
+            lifespans: genome id -> [n] steps lived, one per episode, in the order of the generation's seeds; NaN where
+                an episode failed.
 
         Raises:
             RuntimeError: nothing was asked.
-            ValueError: an id is missing or unknown, or a lifespan is not finite.
+            ValueError: an id is missing or unknown, a lifespan is infinite, or no episode at all did not fail.
         """
 
     @abstractmethod
@@ -151,13 +152,15 @@ def judge(parent: tuple[int, ArrayLike], child: tuple[int, ArrayLike], tolerance
     stops a fall.
 
     Args:
-        parent: id and lifespans, in the order of the seeds.
-        child: the same; seeds beyond the shorter list are left out.
+        parent: id and lifespans, in the order of the seeds; NaN where an episode failed.
+        child: the same; seeds that one of them did not live to an end, or beyond the shorter list, are left out.
         tolerance: in standard errors of the mean difference, at least 0.
     """
     before, after = np.asarray(parent[1], dtype=np.float64), np.asarray(child[1], dtype=np.float64)
-    shared = min(len(before), len(after))
-    gains = after[:shared] - before[:shared]
+    length = min(len(before), len(after))
+    gains = after[:length] - before[:length]
+    gains = gains[~np.isnan(gains)]
+    shared = len(gains)
     gain = float(gains.mean()) if shared else 0.0
     error = float(gains.std(ddof=1) / math.sqrt(shared)) if shared > 1 else 0.0
     accepted = shared > 0 and gain >= -tolerance * error

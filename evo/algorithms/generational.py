@@ -274,9 +274,11 @@ def _check_lifespans(
     if set(lifespans) != set(members):
         missing, unknown = sorted(set(members) - set(lifespans)), sorted(set(lifespans) - set(members))
         raise ValueError(f"lifespans: expected the genomes that were asked, got none of {missing}, and also {unknown}")
-    lived = {id_: finite_vector(f"lifespans of genome {id_}", lifespans[id_]) for id_ in members}
-    if not any(len(values) for values in lived.values()):
-        raise ValueError("lifespans: expected at least one episode, got none")
+    lived = {id_: np.array(lifespans[id_], dtype=np.float64) for id_ in members}
+    for id_, values in lived.items():
+        finite_vector(f"lifespans of genome {id_}", np.where(np.isnan(values), 0.0, values))
+    if not any((~np.isnan(values)).any() for values in lived.values()):
+        raise ValueError("lifespans: expected at least one episode that did not fail, got none")
     return lived
 
 

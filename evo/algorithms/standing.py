@@ -35,8 +35,10 @@ class Standing:
         self._priors = {id_: prior for id_, prior in self._priors.items() if id_ in self.evaluations}
 
     def merge(self, lifespans: Mapping[int, NDArray[np.float64]]) -> None:
-        """Add one generation's episodes of every member."""
-        self.evaluations = {id_: known.merge(lifespans[id_]) for id_, known in self.evaluations.items()}
+        """Add one generation's episodes of every member; NaN is an episode that failed, of which nothing is known."""
+        self.evaluations = {
+            id_: known.merge(lifespans[id_][~np.isnan(lifespans[id_])]) for id_, known in self.evaluations.items()
+        }
 
     def score(self, weight: float) -> None:
         """Set every score anew; the prior counts as `weight` episodes."""

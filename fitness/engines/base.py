@@ -1,8 +1,8 @@
 """The contract of an engine: seats agents, then decides for any of them.
 
-Owns the data that crosses the seam. An engine has no randomness of its own: each decision brings a uniform number
-from its episode's seed, so that who shares a batch cannot change a life. To add an engine, derive from `Engine` in a
-new file and name it in YAML.
+Owns the data that crosses the seam, and `decide_each`, which finds the row that breaks an engine. An engine has no
+randomness of its own: each decision brings a uniform number from its episode's seed, so that who shares a batch cannot
+change a life. To add an engine, derive from `Engine` in a new file and name it in YAML.
 """
 
 from abc import ABC, abstractmethod
@@ -13,6 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitness.agent import Agent
+from fitness.errors import describe
+
+_PATIENCE = 8
+"""Broken calls for one agent in one step, after which its rows are no longer taken apart: it is not one row's fault."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,77 @@ class Engine(ABC):
             uniforms: [n] numbers in [0, 1) from each episode's own seed.
         """
 
+    @abstractmethod
+    def decide_alone(self, agent: Agent, observations: Sequence[str]) -> NDArray[np.float32]:
+        """Return the log-probabilities [n, actions] of one agent from nothing: no seat, no batch, nothing kept.
+
+        What `decide` answers for the agent must be the same but for rounding (`fitness.audit`).
+        """
+
     @property
     @abstractmethod
     def usage(self) -> Usage:
         """What has been spent so far."""
+
+    @property
+    def rounding(self) -> float:
+        """Largest difference between two ways to the same log-probability that is no mistake."""
+        return 1e-3
+
+    def take_faults(self) -> tuple[str, ...]:
+        """Return what broke since the last call and was mended by the engine itself, one sentence each."""
+        return ()
+
+
+def decide_each(
+    engine: Engine, seats: NDArray[np.int64], observations: Sequence[str], uniforms: NDArray[np.float64]
+) -> tuple[Decisions, NDArray[np.object_]]:
+    """Decide for n rows; where the engine breaks, for one half of the agents, then the other; at last, of the rows.
+
+    Returns:
+        The decisions, action 0 where there is none; and [n] why there is none, "" where there is one.
+    """
+    errors = np.full(len(seats), "", object)
+    patience: dict[int, int] = {}
+
+    def decide(rows: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], Decisions]]:
+        try:
+            texts = [observations[row] for row in rows]
+            return [(rows, _checked(engine.decide(seats[rows], texts, uniforms[rows]), len(rows)))]
+        except Exception as error:  # noqa: BLE001 - an engine may be anybody's, and raise anything
+            owners, reason = np.unique(seats[rows]), describe(error)
+        if len(owners) > 1:
+            first = seats[rows] < owners[len(owners) // 2]
+            return [pair for half in (rows[first], rows[~first]) for pair in decide(half)]
+        left = patience[owners[0]] = patience.get(owners[0], _PATIENCE) - 1
+        if len(rows) == 1 or left <= 0:
+            errors[rows] = reason
+            return []
+        return [pair for half in np.array_split(rows, 2) for pair in decide(half)]
+
+    parts = decide(np.arange(len(seats)))
+    if len(parts) == 1 and len(parts[0][0]) == len(seats):
+        return parts[0][1], errors
+    names = max((part.log_probabilities.shape[1] for _, part in parts), default=1)
+    actions, tokens = np.zeros(len(seats), np.int64), np.zeros(len(seats), np.int64)
+    log_probs = np.zeros((len(seats), names), np.float32)
+    for rows, part in parts:
+        actions[rows], log_probs[rows], tokens[rows] = part.actions, part.log_probabilities, part.prompt_tokens
+    return Decisions(actions, log_probs, tokens), errors
+
+
+def _checked(decisions: Decisions, count: int) -> Decisions:
+    """Return the decisions if they are some."""
+    scores = np.asarray(decisions.log_probabilities)
+    if scores.ndim != 2 or len(scores) != count or not np.isfinite(scores).all():
+        raise ValueError(f"expected finite log-probabilities of {count} rows, got some of shape {scores.shape}")
+    for name in ("actions", "prompt_tokens"):
+        shape = np.shape(getattr(decisions, name))
+        if shape != (count,):
+            raise ValueError(f"expected {count} {name}, got shape {shape}")
+    if not ((decisions.actions >= 0) & (decisions.actions < scores.shape[1])).all():
+        raise ValueError(f"expected actions below {scores.shape[1]}, got {decisions.actions.max()}")
+    return decisions
 
 
 def draw(log_probabilities: NDArray[np.float32], uniforms: NDArray[np.float64]) -> NDArray[np.int64]:

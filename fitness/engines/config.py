@@ -1,6 +1,8 @@
 """The knobs of engines: what a YAML file under `conf/engine/` may set. Light to import."""
 
+import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fitness.environments.base import TextVectorEnv
@@ -8,6 +10,7 @@ from fitness.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from fitness.engines.population import PopulationEngine
+    from fitness.engines.worker import WorkerEngine
     from fitness.model import ModelConfig
 
 _FORWARDS = ("auto", "huggingface", "llama")
@@ -30,7 +33,7 @@ class PopulationEngineConfig:
             hint = nearest(self.forward, _FORWARDS)
             raise ConfigError(f"forward: expected one of {', '.join(_FORWARDS)}, got {self.forward!r}{hint}")
 
-    def build(self, model: "ModelConfig", env: TextVectorEnv) -> "PopulationEngine":
+    def build(self, model: "ModelConfig", env: "TextVectorEnv | _Sayings") -> "PopulationEngine":
         """Load the model and return an engine for an environment's actions.
 
         Raises:
@@ -41,3 +44,33 @@ class PopulationEngineConfig:
 
         loaded = PopulationModel(load_base_model(model), forward=self.forward)
         return PopulationEngine(loaded, action_names=env.action_names, manual=env.manual, row_chunk=self.row_chunk)
+
+
+@dataclass(frozen=True)
+class _Sayings:
+    """What an engine needs to know of an environment."""
+
+    action_names: tuple[str, ...]
+    manual: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerEngineConfig:
+    """Another engine in a process of its own, which is ended and begun anew when it hangs or dies."""
+
+    engine: PopulationEngineConfig
+    """The engine there."""
+    seconds: float = 60.0
+    """Longest time for one step of the whole population; above 0."""
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        if not 0 < self.seconds < math.inf:
+            raise ConfigError(f"seconds: expected a finite number above 0, got {self.seconds}")
+
+    def build(self, model: "ModelConfig", env: TextVectorEnv) -> "WorkerEngine":
+        """Return the engine; its process is begun when agents are seated."""
+        from fitness.engines.worker import Work, WorkerEngine
+
+        sayings = _Sayings(tuple(env.action_names), env.manual)
+        return WorkerEngine(Work(partial(self.engine.build, model, sayings), self.seconds))

@@ -6,7 +6,7 @@ float rounding only, and chance comes with each row, so the same agent lives the
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fitness.adapter import AdapterStack
 from fitness.agent import Agent
+from fitness.cores import Result
 from fitness.engines.base import Decisions, Engine, Usage, draw
 from fitness.errors import EngineError
 from fitness.forwards.base import Prefix
@@ -24,6 +25,7 @@ _CACHED_OBSERVATIONS = 1 << 16
 """Observations whose tokens are kept; then the cache starts afresh."""
 _PROBES = 4
 """Observations on which `assert_adapters_act` compares."""
+_ROUNDING, _COARSE_ROUNDING = 1e-3, 0.3
 _SPARE_SHARE = 0.25
 """Share of a group's rows that may be padding before a group of its own is cheaper."""
 
@@ -54,6 +56,7 @@ class PopulationEngine(Engine):
         self._prefix_lengths: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._temperature = torch.ones(0)
         self._kept: dict[tuple[int, ...], Prefix] = {}
+        self._faults: list[str] = []
 
     @property
     def usage(self) -> Usage:
@@ -68,22 +71,36 @@ class PopulationEngine(Engine):
         """Stack the agents' adapters and read their strategies."""
         if not agents:
             raise EngineError("agents: expected at least one to seat, got none")
-        self._agents = tuple(agents)
+        self._agents, self._prefix, self._kept = tuple(agents), None, {}
         self._temperature = torch.tensor([agent.temperature for agent in agents])
         self._prefix = self._read(AdapterStack.of([agent.adapter for agent in agents]))
-        self._kept = {}
 
     def decide(self, seats: NDArray[np.int64], observations: Sequence[str], uniforms: NDArray[np.float64]) -> Decisions:
         """Choose one action per row (see `Engine.decide`)."""
         prefix = self._seated(seats)
         rows = self._encode(observations)
         self._probes = list(observations[:_PROBES]) or self._probes
-        groups = plan_groups(seats, self.model.rows_together(len(seats), self.row_chunk))
-        self._kept = {group.seats: self._kept.get(group.seats) or prefix.take(group.seats) for group in groups}
-        log_probs = self._score(self._kept, groups, rows)
+
+        def score(together: int) -> NDArray[np.float32]:
+            groups = plan_groups(seats, together)
+            self._kept = {group.seats: self._kept.get(group.seats) or prefix.take(group.seats) for group in groups}
+            return self._score(self._kept, groups, rows)
+
+        log_probs = self._in_memory(len(seats), score)
         self._usage = replace(self._usage, decisions=self._usage.decisions + len(rows))
         lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
         return Decisions(draw(log_probs, uniforms), log_probs, lengths + self._prefix_lengths[seats])
+
+    def decide_alone(self, agent: Agent, observations: Sequence[str]) -> NDArray[np.float32]:
+        """Return one agent's log-probabilities from its own tensors (see `Engine.decide_alone`)."""
+        own = agent.adapter
+        a, b = ({name: factor[None] for name, factor in side.items()} for side in (own.a, own.b))
+        single = AdapterStack(own.spec, a, b)
+        with torch.inference_mode():
+            prefix = self.model.read(single, self.prompts.prefixes([agent.strategy]))
+            ids, lengths = pad_rows([self.prompts.rows(observations)])
+            scores = self.model.action_log_probs(prefix, ids, lengths, self.prompts.actions, agent.temperature)
+        return scores[0].numpy(force=True)
 
     def assert_adapters_act(self) -> NDArray[np.float64]:
         """Compare every seated agent with the base model on observations of the last decision.
@@ -134,14 +151,16 @@ class PopulationEngine(Engine):
         prefixes = self.prompts.prefixes([agent.strategy for agent in self._agents])
         lengths = [len(tokens) for tokens in prefixes]
         self._prefix_lengths = np.array(lengths)
-        size, started = self.model.rows_together(len(prefixes), self.row_chunk), time.perf_counter()
+        started = time.perf_counter()
 
-        def read(first: int) -> Prefix:
-            part = slice(first, first + size)
-            return self.model.read(stack.part(part), prefixes[part], width=max(lengths))
+        def read(size: int) -> list[Prefix]:
+            pieces = [slice(first, first + size) for first in range(0, len(prefixes), size)]
+            with torch.inference_mode():
+                return self.model.side_by_side(
+                    lambda part: self.model.read(stack.part(part), prefixes[part], width=max(lengths)), pieces
+                )
 
-        with torch.inference_mode():
-            parts = self.model.side_by_side(read, range(0, len(prefixes), size))
+        parts = self._in_memory(len(prefixes), read)
         self._spend(sum(self.model.forward.read_flops(part) for part in parts), started)
         return Prefix.join(parts)
 
@@ -175,6 +194,31 @@ class PopulationEngine(Engine):
                 f"in {config.dtype} (model.dtype=float32 overflows last)"
             )
         return out
+
+    def _in_memory(self, rows: int, do: Callable[[int], Result]) -> Result:
+        """Do it with as many rows together as are best, or with half as many each time memory is not enough."""
+        while True:
+            together = self.model.rows_together(rows, self.row_chunk)
+            try:
+                return do(together)
+            except (RuntimeError, MemoryError) as error:
+                if together == 1 or not _is_out_of_memory(error):
+                    raise
+                self.row_chunk = together // 2
+            self._kept = {}
+            if self.model.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self._faults.append(f"engine: out of memory with {together} rows together, went on with {self.row_chunk}")
+
+    def take_faults(self) -> tuple[str, ...]:
+        """Return when memory was not enough (see `Engine.take_faults`)."""
+        taken, self._faults = tuple(self._faults), []
+        return taken
+
+    @property
+    def rounding(self) -> float:
+        """See `Engine.rounding`; numbers of 16 bits differ in the second digit."""
+        return _ROUNDING if self.model.base.config.dtype == "float32" else _COARSE_ROUNDING
 
     def _spend(self, flops: float, started: float) -> None:
         """Count what one forward cost."""
@@ -220,6 +264,11 @@ def plan_groups(seats: NDArray[np.int64], row_chunk: int) -> list[Group]:
             spare = 0
         groups[-1].append((seat, members))
     return [Group(tuple(s for s, _ in group), tuple(m for _, m in group)) for group in groups]
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Tell whether memory was not enough; PyTorch has no error of its own for it on a CPU."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "not enough memory" in str(error)
 
 
 def _without_updates(stack: AdapterStack) -> AdapterStack:

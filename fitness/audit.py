@@ -1,0 +1,73 @@
+"""Proof, while a run goes on, that what was recorded is what the agents did.
+
+Owns the checks after each rollout: every agent decides once more, alone and from nothing, on something that it saw, and
+must answer as was recorded; and the record of every life must agree with itself. An adapter on the wrong agent, a
+prefix kept from before an adapter changed, and rewards or decisions put beside the wrong life all show here; that
+adapters act at all is `PopulationEngine.assert_adapters_act`. Costs a decision per agent.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fitness.agent import Agent
+from fitness.engines.base import Engine
+from fitness.errors import EngineError
+from fitness.rollout import Lives
+
+
+def audit(engine: Engine, agents: Sequence[Agent], lives: Lives, *, tolerance: float | None = None) -> None:
+    """Check a rollout.
+
+    Args:
+        engine: has just decided in it.
+        agents: all that lived.
+        lives: what was recorded.
+        tolerance: of log-probabilities; None: what the engine's type of numbers allows.
+
+    Raises:
+        EngineError: something recorded was not so.
+    """
+    _check_ends(lives)
+    _check_decisions(engine, agents, lives, engine.rounding if tolerance is None else tolerance)
+
+
+def _check_ends(lives: Lives) -> None:
+    """Raise unless every life has as many decisions as steps, a reward for each that it came through, and one end."""
+    told, lived = lives.episodes, lives.transitions
+    whole = told.end != "failed"
+    keys = np.stack([told.agent[whole], told.seed[whole]], axis=1)
+    starts = np.flatnonzero(lived.step == 0)
+    if not np.array_equal(np.stack([lived.agent[starts], lived.seed[starts]], axis=1), keys):
+        raise EngineError("audit: expected the decisions of every life that ended, got those of others")
+    if not len(keys):
+        return
+    counts = np.diff([*starts, len(lived)])
+    rewards, lasts = np.add.reduceat(lived.reward, starts), lived.alive[np.cumsum(counts) - 1]
+    died = told.end[whole] == "died"
+    lengths = told.length[whole]
+    wrong = (counts != lengths) | (rewards != lengths - died) | (lasts == died)
+    if wrong.any():
+        agent, seed = keys[np.flatnonzero(wrong)[0]]
+        raise EngineError(
+            f"audit: expected every life's rewards to be its own, got others for {wrong.sum()} of {len(wrong)} lives "
+            f"(first: genome {agent} on seed {seed})"
+        )
+
+
+def _check_decisions(engine: Engine, agents: Sequence[Agent], lives: Lives, tolerance: float) -> None:
+    """Raise unless every agent decides alone as it did among the others."""
+    lived, wrong = lives.transitions, []
+    for agent in agents:
+        mine = np.flatnonzero(lived.agent == agent.id)
+        if not len(mine):
+            continue
+        seen = mine[len(mine) // 2]
+        alone = engine.decide_alone(agent, [lived.observation[seen]])[0, lived.action[seen]]
+        if not abs(float(alone) - float(lived.log_probability[seen])) <= tolerance:
+            wrong.append(agent.id)
+    if wrong:
+        raise EngineError(
+            f"audit: expected every agent to decide alone as it did among the others, got other answers from "
+            f"{len(wrong)} of {len(agents)} (first ids: {wrong[:5]}): an adapter or a strategy was not its own"
+        )

@@ -1,0 +1,272 @@
+"""Any engine in a process of its own, which is ended and begun anew when it hangs or dies.
+
+Owns the process, the time limit of a call and the messages between the two sides: JSON, and tensors as safetensors. The
+process leads a group of its own, so that whatever it started ends with it, and Ctrl-C does not reach it. A call that is
+not answered raises an `EngineError`; the next one finds a new process with the same agents in their seats. Training
+needs the base model on this side too: it is loaded a second time when it is first asked for.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
+
+from fitness.adapter import Adapter, LoraSpec
+from fitness.agent import Agent
+from fitness.engines.base import Decisions, Engine, Usage
+from fitness.engines.population import PopulationEngine
+from fitness.errors import EngineError, describe
+from fitness.model import PopulationModel, Prompts
+
+_START_SECONDS = 600.0
+"""Loading a large model takes long."""
+_LENGTH_BYTES = 8
+Arrays = dict[str, NDArray[Any]]
+Message = tuple[dict[str, Any], Arrays]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the process is for."""
+
+    build: Callable[[], Engine]
+    """Makes the engine, there; must be picklable."""
+    seconds: float
+    """Longest time for one call."""
+
+
+class WorkerEngine(Engine):
+    """Decides as the engine in its process does."""
+
+    def __init__(self, work: Work) -> None:
+        """Take the work; the process is begun by the first call."""
+        self._work = work
+        self._agents: tuple[Agent, ...] = ()
+        self._before, self._usage = Usage(), Usage()
+        self._process: Any = None
+        self._pipe: Connection | None = None
+
+    @cached_property
+    def _here(self) -> Engine:
+        """The same engine on this side, for what needs its model."""
+        return self._work.build()
+
+    @property
+    def model(self) -> PopulationModel:
+        """The base model, for training."""
+        assert isinstance(self._here, PopulationEngine)
+        return self._here.model
+
+    @property
+    def prompts(self) -> Prompts:
+        """How texts become tokens, for training."""
+        assert isinstance(self._here, PopulationEngine)
+        return self._here.prompts
+
+    @property
+    def usage(self) -> Usage:
+        """What has been spent so far, by processes that are gone too."""
+        return _sum(self._before, self._usage)
+
+    @property
+    def rounding(self) -> float:
+        """See `Engine.rounding`."""
+        return self._here.rounding
+
+    def go_on(self, spent: Usage) -> None:
+        """Count on from what was spent before an interruption."""
+        self._before, self._usage = spent, Usage()
+
+    def seat(self, agents: Sequence[Agent]) -> None:
+        """Make `agents` ready."""
+        self._agents = tuple(agents)
+        if self._process is not None:
+            self._ask("seat", *_pack_agents(self._agents))
+        else:
+            self._begin()
+
+    def decide(self, seats: NDArray[np.int64], observations: Sequence[str], uniforms: NDArray[np.float64]) -> Decisions:
+        """Choose one action per row (see `Engine.decide`).
+
+        Raises:
+            EngineError: the engine raised, hung for longer than it may, or died.
+        """
+        arrays = {"seats": np.asarray(seats, np.int64), "uniforms": np.asarray(uniforms, np.float64)}
+        _, found = self._ask("decide", {"observations": list(observations)}, arrays)
+        return Decisions(found["actions"], found["log_probabilities"], found["prompt_tokens"])
+
+    def decide_alone(self, agent: Agent, observations: Sequence[str]) -> NDArray[np.float32]:
+        """Return one agent's log-probabilities (see `Engine.decide_alone`)."""
+        told, arrays = _pack_agents([agent])
+        _, found = self._ask("decide_alone", {**told, "observations": list(observations)}, arrays)
+        scores: NDArray[np.float32] = found["log_probabilities"]
+        return scores
+
+    def assert_adapters_act(self) -> None:
+        """See `PopulationEngine.assert_adapters_act`."""
+        self._ask("assert_adapters_act", {}, {})
+
+    def take_faults(self) -> tuple[str, ...]:
+        """See `Engine.take_faults`."""
+        return tuple(self._ask("take_faults", {}, {})[0]["faults"]) if self._process is not None else ()
+
+    def close(self) -> None:
+        """End the process, and whatever it started."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        self._before, self._usage = self.usage, Usage()
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()  # should it have died before it led a group
+        process.join()
+        if self._pipe is not None:
+            self._pipe.close()
+
+    def __del__(self) -> None:
+        """End the process with the engine."""
+        with suppress(Exception):
+            self.close()
+
+    def _begin(self) -> None:
+        """Begin a process and seat the agents in it."""
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, self._work.build), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._exchange("begin", {}, {}, _START_SECONDS)
+        if self._agents:
+            self._exchange("seat", *_pack_agents(self._agents), self._work.seconds)
+
+    def _ask(self, name: str, told: dict[str, Any], arrays: Arrays) -> Message:
+        """Make a call, in a new process if there is none."""
+        if self._process is None:
+            self._begin()
+        return self._exchange(name, told, arrays, self._work.seconds)
+
+    def _exchange(self, name: str, told: dict[str, Any], arrays: Arrays, seconds: float) -> Message:
+        """Send a call and wait for its answer; a process that gives none is ended."""
+        assert self._pipe is not None
+        try:
+            self._pipe.send_bytes(_encode(({**told, "call": name}, arrays)))
+            if not self._pipe.poll(seconds):
+                self.close()
+                raise EngineError(f"worker: expected {name} to answer within {seconds:g} s, got nothing and ended it")
+            answer, found = _decode(self._pipe.recv_bytes())
+        except (EOFError, OSError) as error:
+            self._process.join(1.0)
+            code = self._process.exitcode
+            self.close()
+            raise EngineError(f"worker: expected {name} to answer, got the end of its process ({code})") from error
+        self._usage = Usage(**answer["usage"])
+        if "error" in answer:
+            raise EngineError(f"worker: {answer['error']}")
+        return answer, found
+
+
+def _serve(pipe: Connection, build: Callable[[], Engine]) -> None:
+    """Answer calls until the other side is gone."""
+    with suppress(OSError):
+        os.setsid()
+    engine: Engine | None = None
+    while True:
+        try:
+            told, arrays = _decode(pipe.recv_bytes())
+        except (EOFError, OSError):
+            return
+        answer: dict[str, Any] = {}
+        found: Arrays = {}
+        try:
+            if engine is None:
+                engine = build()
+            answer, found = _do(engine, told, arrays)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other side shall hear of it
+            answer = {"error": describe(error)}
+        usage = Usage() if engine is None else engine.usage
+        pipe.send_bytes(_encode(({**answer, "usage": asdict(usage)}, found)))
+
+
+def _do(engine: Engine, told: dict[str, Any], arrays: Arrays) -> Message:
+    """Make one call."""
+    call = told["call"]
+    if call == "seat":
+        engine.seat(_unpack_agents(told, arrays))
+    elif call == "decide":
+        decided = engine.decide(arrays["seats"], told["observations"], arrays["uniforms"])
+        return {}, {name: np.asarray(values) for name, values in vars(decided).items()}
+    elif call == "decide_alone":
+        (agent,) = _unpack_agents(told, arrays)
+        return {}, {"log_probabilities": engine.decide_alone(agent, told["observations"])}
+    elif call == "take_faults":
+        return {"faults": list(engine.take_faults())}, {}
+    elif call == "assert_adapters_act" and isinstance(engine, PopulationEngine):
+        engine.assert_adapters_act()
+    return {}, {}
+
+
+def _pack_agents(agents: Sequence[Agent]) -> Message:
+    """Return agents as values and arrays."""
+    told = [
+        {
+            "id": agent.id,
+            "strategy": agent.strategy,
+            "temperature": agent.temperature,
+            "rank": agent.adapter.spec.rank,
+            "alpha": agent.adapter.spec.alpha,
+            "shapes": agent.adapter.spec.shapes,
+        }
+        for agent in agents
+    ]
+    arrays = {
+        f"{place}.{side}.{name}": np.ascontiguousarray(factor.detach().cpu().numpy())
+        for place, agent in enumerate(agents)
+        for side, factors in (("a", agent.adapter.a), ("b", agent.adapter.b))
+        for name, factor in factors.items()
+    }
+    return {"agents": told}, arrays
+
+
+def _unpack_agents(told: dict[str, Any], arrays: Arrays) -> list[Agent]:
+    """Return the agents that `_pack_agents` packed."""
+    agents = []
+    for place, one in enumerate(told["agents"]):
+        spec = LoraSpec(one["rank"], one["alpha"], tuple((name, i, o) for name, i, o in one["shapes"]))
+        a, b = (
+            {name: torch.from_numpy(arrays[f"{place}.{side}.{name}"].copy()) for name in spec.modules} for side in "ab"
+        )
+        adapter = Adapter(spec, a, b)
+        agents.append(Agent(id=one["id"], strategy=one["strategy"], adapter=adapter, temperature=one["temperature"]))
+    return agents
+
+
+def _encode(message: Message) -> bytes:
+    told, arrays = message
+    head = json.dumps(told).encode()
+    return len(head).to_bytes(_LENGTH_BYTES, "big") + head + (save(arrays) if arrays else b"")
+
+
+def _decode(data: bytes) -> Message:
+    end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "big")
+    return json.loads(data[_LENGTH_BYTES:end]), load(data[end:]) if len(data) > end else {}
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    """Return both together."""
+    return replace(
+        one,
+        decisions=one.decisions + other.decisions,
+        forward_flops=one.forward_flops + other.forward_flops,
+        model_seconds=one.model_seconds + other.model_seconds,
+    )
