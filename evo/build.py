@@ -11,7 +11,7 @@ import importlib
 import inspect
 import re
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from evo.compose import Composition, compose_run, from_yaml, to_yaml
 from evo.config import RunConfig
 from evo.fields import describe, fit
 from fitness.errors import ConfigError, OutputError, nearest
+from fitness.secrets import HIDDEN, without_secrets
 
 TARGET = "_target_"
 
@@ -53,7 +54,9 @@ def build_run(overrides: Sequence[str]) -> Plan:
     """
     composition = compose_run(overrides)
     config = _make_config(composition.tree, composition.links)
-    return Plan(config=config, folder=composition.folder, yaml=to_yaml(_complete_tree(composition, config)))
+    return Plan(
+        config=config, folder=composition.folder, yaml=to_yaml(without_secrets(_complete_tree(composition, config)))
+    )
 
 
 def read_plan(folder: Path) -> Plan:
@@ -71,7 +74,22 @@ def read_plan(folder: Path) -> Plan:
         raise OutputError(
             f"run: expected the folder of a run (with config.yaml in it), given {folder} ({error})"
         ) from error
+    hidden = [field for field, value in _flat(tree) if value == HIDDEN]
+    if hidden:
+        raise ConfigError(
+            f"{hidden[0]}: expected a secret that can be had again, given {HIDDEN} in {path}: write it there for now, "
+            f"and begin runs with a reference to a variable of the environment (${{oc.env:NAME}})"
+        )
     return Plan(config=_make_config(tree, {}), folder=folder, yaml=text)
+
+
+def _flat(node: Any, field: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted field, value) of everything in `node`."""
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            yield from _flat(value, f"{field}.{name}" if field else str(name))
+    else:
+        yield field, node
 
 
 def _make_config(tree: Mapping[str, Any], links: Mapping[str, str]) -> RunConfig:

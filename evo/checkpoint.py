@@ -12,6 +12,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -97,6 +98,15 @@ class Checkpoints:
             raise OutputError("\n".join(problems))
         return None
 
+    def needed(self) -> set[str]:
+        """Return the digests of all adapters that the kept checkpoints name."""
+        found: set[str] = set()
+        for folder in self._newest_first():
+            with suppress(_DamagedError):
+                tree = _unseal(folder / _FILE)
+                found |= {record["adapter"] for name in ("genomes", "founders") for record in tree[name]}
+        return found
+
     def _newest_first(self) -> list[Path]:
         return sorted(self._folder.glob("generation=*"), reverse=True)
 
@@ -174,7 +184,7 @@ def _unseal(path: Path) -> dict[str, Any]:
     try:
         sealed = json.loads(path.read_bytes())
         content, checksum = sealed["content"], sealed["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _DamagedError(f"a file that cannot be read ({error})") from error
     if not isinstance(content, dict) or _checksum(content) != checksum:
         raise _DamagedError("a content that does not fit its checksum")

@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from evo import __version__
 from fitness.errors import ConfigError, ForagerError, nearest
+from fitness.secrets import hide
 
 USER_ERROR, INTERRUPTED = 2, 130
 
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parse(list(sys.argv[1:] if argv is None else argv))
         COMMANDS[arguments.command].run(arguments)
     except ForagerError as error:
-        for line in str(error).splitlines():
+        for line in hide(str(error)).splitlines():
             print(f"forager: {line}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt as stop:

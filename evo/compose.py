@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from evo.config import RunConfig
 from fitness.errors import ConfigError, nearest
+from fitness.secrets import without_secrets
 
 CONF_FOLDER = Path(__file__).resolve().parent.parent / "conf"
 """Found beside the package and not by its name, so that a `conf` in the working folder cannot take its place."""
@@ -60,7 +61,7 @@ class Composition:
     @property
     def yaml(self) -> str:
         """The tree as YAML text."""
-        return to_yaml(self.tree)
+        return to_yaml(without_secrets(self.tree))
 
 
 def compose_run(overrides: Sequence[str], conf_folder: Path = CONF_FOLDER) -> Composition:

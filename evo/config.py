@@ -55,6 +55,22 @@ class AdapterConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RetentionConfig:
+    """What a long run keeps on disk; tables, lineage and checkpoints do not depend on it."""
+
+    adapters: int | None = None
+    """Latest generations whose survivors' adapters are kept; None: all."""
+    telemetry: int | None = None
+    """Latest generations whose decisions and lives are kept; None: all."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("adapters", "telemetry"):
+            if (given := getattr(self, name)) is not None and given < 1:
+                raise ConfigError(f"{name}: expected at least 1, or null for all, given {given}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """Everything that a run is made from. The parts are what `evo/build.py` made of the YAML nodes."""
 
@@ -78,6 +94,8 @@ class RunConfig:
     """Divides the model's logits in every decision; above 0, and the lower, the surer of itself an agent acts."""
     adapter: AdapterConfig
     """The form of the weights that evolve."""
+    retention: RetentionConfig
+    """What a long run keeps on disk."""
     environment: object
     """The world that is lived in; `conf/environment/`."""
     model: object

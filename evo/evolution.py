@@ -31,7 +31,7 @@ from fitness.environments.base import EnvironmentConfig
 from fitness.environments.grammar import Grammar
 from fitness.errors import EngineError
 from fitness.objectives import Objective, Yardstick
-from fitness.records import Episodes
+from fitness.records import Episodes, Fault
 from fitness.rollout import Lives, roll_out
 
 _log = logging.getLogger(__name__)
@@ -112,10 +112,12 @@ def evolve(run: Run, since: Checkpoint | None = None, check: Callable[[], None] 
         watch.lap("finetune")
         rows = _rows(run, generation, population, yardstick)
         record = _record(run, _Generation(generation, population, lives.episodes, training), yardstick, watch)
-        run.recorder.write(record, rows, population, run.algorithm.survivors(), lives)
+        faults = (*lives.faults, *(Fault(reason, 1) for reason in (training.faults if training else ())))
+        run.recorder.write(record, rows, population, run.algorithm.survivors(), lives, faults)
         run.trackers.on_generation(record, rows)
         worked = before + time.perf_counter() - began
         run.checkpoints.write(_checkpoint(run, generation + 1, founders, spent, worked))
+        run.recorder.forget(run.checkpoints.needed())
         check()
     return _finish(run, founders, spent, lambda: before + time.perf_counter() - began)
 
@@ -188,6 +190,7 @@ def _tune_elites(run: Run, generation: int, lives: Lives) -> Training | None:
 
 def _finish(run: Run, founders: Sequence[Genome], spent: Cost, worked: Callable[[], float]) -> Summary:
     """Measure frozen and evolved on held-out worlds, write the summary and tell the trackers."""
+    run.recorder.forget(run.checkpoints.needed())
     usage = run.engine.usage
     first = _HELDOUT_SEEDS + _HELDOUT_STRIDE * run.seed
     seeds = np.arange(first, first + math.ceil(run.heldout / len(founders)) * len(founders))

@@ -85,6 +85,7 @@ def _seat(plan: Plan, checkpoints: Checkpoints, since: Checkpoint | None) -> Run
         environment=environment,
         base_model=model.name,
         over=since.generation if since else 0,
+        retention=config.retention,
     )
     return Run(
         name=plan.folder.name,

@@ -7,13 +7,17 @@ next begins. Does not own the tables' columns (`fitness.telemetry`) or the adapt
 import json
 import os
 import platform
+import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import pyarrow.compute as pc
+
+from evo.config import RetentionConfig
 from evo.genome import Genome
 from evo.lineage import Lineage
 from evo.records import GenerationRecord, GenomeRow, Seconds, Summary
@@ -21,8 +25,9 @@ from fitness.adapter import Adapter, save_adapter
 from fitness.environments.base import EnvironmentConfig, TextVectorEnv
 from fitness.environments.grammar import Grammar
 from fitness.files import write_atomically, write_folder_atomically
+from fitness.records import Fault
 from fitness.rollout import Lives
-from fitness.telemetry import GrowingTable, Source, write_episodes, write_transitions
+from fitness.telemetry import GrowingTable, Source, remove_shards, write_episodes, write_transitions
 
 _PHYLOGENY = "phylogeny.csv"
 _PACKAGES = (
@@ -42,7 +47,16 @@ _PACKAGES = (
 class Recorder:
     """The writing side of `outputs/<run>/`."""
 
-    def __init__(self, folder: Path, *, run: str, environment: EnvironmentConfig, base_model: str, over: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        run: str,
+        environment: EnvironmentConfig,
+        base_model: str,
+        over: int,
+        retention: RetentionConfig,
+    ) -> None:
         """Write the manifest, and begin the tables or go on with those that are there.
 
         Args:
@@ -51,12 +65,13 @@ class Recorder:
             environment: whose texts and actions are recorded.
             base_model: what PEFT is to load under the adapters.
             over: generations that are over; what was written of later ones does not count.
+            retention: what `forget` leaves.
 
         Raises:
             OutputError: a table of an interrupted run cannot be read.
         """
         self._folder, self._run, self._base_model = folder, run, base_model
-        self._environment = environment
+        self._environment, self._retention = environment, retention
         self._env: TextVectorEnv = environment.make(1)
         self._lineage = Lineage.read(folder / _PHYLOGENY, over) if over else Lineage()
         self._genomes = GrowingTable(folder, "genomes", run=run)
@@ -75,6 +90,7 @@ class Recorder:
         population: Sequence[Genome],
         survivors: Sequence[Genome],
         lives: Lives,
+        faults: Sequence[Fault],
     ) -> None:
         """Write one generation; adapters only of its survivors."""
         env = self._environment
@@ -91,10 +107,22 @@ class Recorder:
         self._lineage.write(self._folder / _PHYLOGENY)
         self._genomes.append(record.generation, [row.row() for row in rows])
         self._generations.append(record.generation, [record.row()])
-        if lives.faults or len(self._faults):
+        if faults or len(self._faults):
             self._faults.append(
-                record.generation, [{"generation": record.generation, **asdict(fault)} for fault in lives.faults]
+                record.generation, [{"generation": record.generation, **asdict(fault)} for fault in faults]
             )
+
+    def forget(self, needed: Set[str]) -> None:
+        """Remove what need not be kept; of adapters, none whose digest is in `needed`."""
+        rows = self._genomes.table
+        last = pc.max(rows["generation"]).as_py()
+        if self._retention.adapters is not None:
+            recent = rows.filter(pc.greater(rows["generation"], last - self._retention.adapters))["adapter"]
+            for folder in (self._folder / "adapters").glob("*"):
+                if folder.name not in needed | set(recent.to_pylist()):
+                    shutil.rmtree(folder)
+        if self._retention.telemetry is not None:
+            remove_shards(self._folder, before=last - self._retention.telemetry + 1)
 
     def finish(self, summary: Summary, seconds: Seconds, best: Genome) -> None:
         """Write where the best genome is, the manifest with what was spent, and last the summary."""

@@ -8,7 +8,7 @@ not own the loss (`finetune.methods`), the update (`finetune.optimizer`) or what
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, pairwise, product
@@ -20,8 +20,9 @@ from finetune.batches import Batch
 from finetune.methods.base import Loss
 from fitness.adapter import AdapterStack
 from fitness.agent import Agent
+from fitness.cores import Result
 from fitness.forwards.base import Prefix
-from fitness.model import PopulationModel, Prompts, pad_rows
+from fitness.model import PopulationModel, Prompts, is_out_of_memory, pad_rows
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Policies:
             rows_at_once: rows in one forward and backward, at most; bounds each core's memory, changes no result.
         """
         self.model, self.rows_at_once, self.cost = model, rows_at_once, Cost()
+        self.faults: list[str] = []
+        """Whenever memory was not enough, and what was done."""
         self.actions = prompts.actions
         self.prefixes = prompts.prefixes([agent.strategy for agent in agents])
         self.temperature = torch.tensor([agent.temperature for agent in agents])
@@ -71,8 +74,12 @@ class Policies:
     def log_probs(self, batch: Batch) -> Tensor:
         """Return the log-probabilities [P, n, A] of all decisions, as the adapters are now."""
         begun = time.perf_counter()
-        groups, parts = self._cut(len(batch))
         scores = torch.empty(*batch.lengths.shape, len(self.actions), device=self.weights.device)
+        self._count(self._in_memory(batch, partial(self._fill, scores, batch)), begun)
+        return scores
+
+    def _fill(self, scores: Tensor, batch: Batch, groups: Sequence[slice], parts: Sequence[slice]) -> float:
+        """Write the log-probabilities of some agents and decisions at a time into `scores`; return the cost."""
 
         def score(index: int, columns: slice) -> float:
             members, piece = groups[index], batch.of(groups[index]).part(columns)
@@ -81,8 +88,7 @@ class Policies:
 
         read = self.model.side_by_side(lambda members: self.read(members, self.weights[members]), groups)
         flops = self.model.side_by_side(lambda work: score(*work), list(product(range(len(groups)), parts)))
-        self._count(sum(flops) + sum(map(self.model.forward.read_flops, read)), begun)
-        return scores
+        return sum(flops) + sum(map(self.model.forward.read_flops, read))
 
     def backward(self, batch: Batch, start: Tensor, loss: Loss) -> Tensor:
         """Leave the gradient of every agent's mean loss in `weights.grad`; return the losses [P].
@@ -93,17 +99,35 @@ class Policies:
             loss: the method's.
         """
         begun = time.perf_counter()
-        groups, parts = self._cut(len(batch))
-        learn = partial(_Step(self, batch, start, loss).learn, parts)
-        if len(parts) == 1:
-            done = self.model.side_by_side(lambda members: learn([members]), groups, training=True)
-        else:
-            waves = math.ceil(len(groups) / self.model.pieces_at_once)
-            done = [learn(groups[wave]) for wave in _slices(len(groups), waves)]
-        learnt = list(chain.from_iterable(done))
+        learnt = self._in_memory(batch, partial(self._learn, _Step(self, batch, start, loss)))
         self.weights.grad = torch.cat([one.gradient for one in learnt])
         self._count(2 * sum(one.flops for one in learnt), begun)
         return torch.cat([one.losses for one in learnt])
+
+    def _learn(self, step: "_Step", groups: Sequence[slice], parts: Sequence[slice]) -> list["_Learnt"]:
+        """Go both ways with some agents and decisions at a time."""
+        if len(parts) == 1:
+            done = self.model.side_by_side(lambda members: step.learn(parts, [members]), groups, training=True)
+        else:
+            waves = math.ceil(len(groups) / self.model.pieces_at_once)
+            done = [step.learn(parts, groups[wave]) for wave in _slices(len(groups), waves)]
+        return list(chain.from_iterable(done))
+
+    def _in_memory(self, batch: Batch, do: Callable[[list[slice], list[slice]], Result]) -> Result:
+        """Do it with as many rows together as are best, or with half as many each time memory is not enough."""
+        while True:
+            groups, parts = self._cut(len(batch))
+            together = (groups[0].stop - groups[0].start) * (parts[0].stop - parts[0].start)
+            try:
+                return do(groups, parts)
+            except (RuntimeError, MemoryError) as error:
+                if together == 1 or not is_out_of_memory(error):
+                    raise
+            self.rows_at_once = together // 2
+            self.model.free_memory()
+            self.faults.append(
+                f"training: out of memory with {together} rows together, went on with {self.rows_at_once}"
+            )
 
     def _cut(self, decisions: int) -> tuple[list[slice], list[slice]]:
         """Cut the agents into groups and their decisions into parts, so that a part is as many rows as go well."""

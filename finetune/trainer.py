@@ -53,6 +53,8 @@ class Training:
     explained: float
     """Share of variance that the method's value explains."""
     cost: Cost
+    faults: tuple[str, ...] = ()
+    """What broke and could be mended, one sentence each."""
 
 
 def tune(
@@ -118,7 +120,7 @@ class _Session:
             reason = self._objection(whole, float(drift[i]), float(doubt[i]))
             figures = (float(losses[i]), float(drift[i]), float(doubt[i]), float(self.lesson.effective_share[i]))
             tuned.append(Tuned(adapter, not reason, reason, *figures))
-        return Training(tuple(tuned), self.lesson.explained, self.policies.cost)
+        return Training(tuple(tuned), self.lesson.explained, self.policies.cost, tuple(self.policies.faults))
 
     def _objection(self, whole: bool, drift: float, doubt: float) -> str:
         """Return why an adapter is refused, or an empty string."""

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn.functional import pad
 
-from fitness.errors import AdapterError
+from fitness.errors import AdapterError, describe
 from fitness.files import write_atomically
 
 _PREFIX = "base_model.model."
@@ -282,16 +282,25 @@ def load_adapter(folder: Path) -> Adapter:
         config = json.loads((folder / _CONFIG).read_text())
         tensors = load_file(folder / _WEIGHTS)
         rank, alpha = int(config["r"]), float(config["lora_alpha"])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise AdapterError(f"{folder}: expected {_CONFIG} and {_WEIGHTS} in PEFT's format, got: {error}") from error
-    a = {
-        k[len(_PREFIX) : -len(".lora_A.weight")]: t.float() for k, t in tensors.items() if k.endswith(".lora_A.weight")
-    }
-    b = {
-        k[len(_PREFIX) : -len(".lora_B.weight")]: t.float() for k, t in tensors.items() if k.endswith(".lora_B.weight")
-    }
-    if set(a) != set(b) or len(a) + len(b) != len(tensors) or any(t.dim() != 2 for t in tensors.values()):
-        raise AdapterError(f"{folder}: expected one lora_A and one lora_B matrix per module, got {sorted(tensors)}")
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise AdapterError(
+            f"{folder}: expected {_CONFIG} and {_WEIGHTS} in PEFT's format, got: {describe(error)}"
+        ) from error
+    if rank < 1 or not math.isfinite(alpha):
+        raise AdapterError(f"{folder}: expected a rank of at least 1 and a finite lora_alpha, got {rank} and {alpha}")
+    odd = [name for name, tensor in tensors.items() if not (tensor.is_floating_point() and tensor.isfinite().all())]
+    if odd:
+        raise AdapterError(f"{folder}: expected finite floating-point numbers, got others in {odd[0]!r:.200}")
+    a, b = (
+        {n.removeprefix(_PREFIX).removesuffix(end): t.float() for n, t in tensors.items() if n.endswith(end)}
+        for end in (".lora_A.weight", ".lora_B.weight")
+    )
+    foreign = [name for name, tensor in tensors.items() if not name.startswith(_PREFIX) or tensor.dim() != 2]
+    if foreign or set(a) != set(b) or len(a) + len(b) != len(tensors) or not a:
+        raise AdapterError(
+            f"{folder}: expected one lora_A and one lora_B matrix per module, as {_PREFIX}MODULE.lora_A.weight, "
+            f"got {sorted(tensors)!s:.500}"
+        )
     shapes = tuple(sorted((name, a[name].shape[1], b[name].shape[0]) for name in a))
     return Adapter(LoraSpec(rank, alpha, shapes), a, b)
 

@@ -21,6 +21,8 @@ Result = TypeVar("Result")
 
 _claimed: list[int] = []
 """How many cores each `pieces_only` block in force found."""
+_dealt: list[int] = []
+"""Threads that each `_threads` block in force gave to an operation."""
 _here = threading.local()
 """`in_a_piece` is set in the pool's threads."""
 
@@ -74,12 +76,17 @@ def side_by_side(do: Callable[[Piece], Result], pieces: Sequence[Piece], *, lone
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
     """Have PyTorch and NumPy split operations in `count`; the setting is the process's own, so it is put back."""
+    if _dealt and _dealt[-1] == count:
+        yield
+        return
     before = torch.get_num_threads()
     torch.set_num_threads(count)
+    _dealt.append(count)
     try:
         with _libraries().limit(limits=count):
             yield
     finally:
+        _dealt.pop()
         torch.set_num_threads(before)
 
 

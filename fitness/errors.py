@@ -7,6 +7,8 @@ To add one, derive from `ForagerError`: the command line turns any of them into 
 import difflib
 from collections.abc import Iterable
 
+from fitness.secrets import hide
+
 _LONGEST = 300
 """Characters that are repeated of what somebody else's code says."""
 
@@ -47,5 +49,5 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 def describe(error: BaseException) -> str:
     """Return an error's kind and the first line of what it says, as one short sentence."""
-    first = (str(error).strip().splitlines() or [""])[0][:_LONGEST]
+    first = hide((str(error).strip().splitlines() or [""])[0])[:_LONGEST]
     return f"{type(error).__name__}: {first}" if first else type(error).__name__

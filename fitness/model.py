@@ -235,6 +235,11 @@ class PopulationModel:
         lone = cores() if training else 1
         return side_by_side(do, pieces, lone=lone if self.small else None)
 
+    def free_memory(self) -> None:
+        """Give back what an accelerator's allocator keeps for later."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     @property
     def pieces_at_once(self) -> int:
         """How many pieces `side_by_side` works on at the same time."""
@@ -258,6 +263,11 @@ class PopulationModel:
             raise ModelError(f"adapter.shapes: expected modules of {self.base.config.name}, got {unknown[0]}")
         if len(stack) != prefixes:
             raise ModelError(f"prefixes: expected one for each of {len(stack)} adapters, got {prefixes}")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether memory was not enough; PyTorch has no error of its own for it on a CPU."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "not enough memory" in str(error)
 
 
 def load_base_model(config: ModelConfig) -> BaseModel:

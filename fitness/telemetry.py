@@ -208,6 +208,14 @@ def write_transitions(
     return _write_shard(run_folder, "transitions", source, columns, names)
 
 
+def remove_shards(run_folder: Path, before: int) -> None:
+    """Remove what was recorded of generations below `before` in the tables that have a file for each."""
+    for name in _SHARDED:
+        for shard in table_path(run_folder, name).glob("generation=*.parquet"):
+            if 0 <= _generation_of(shard)[0] < before:
+                shard.unlink(missing_ok=True)
+
+
 class GrowingTable:
     """A small table at the root of a run that holds all generations so far.
 
@@ -228,6 +236,11 @@ class GrowingTable:
     def __len__(self) -> int:
         """Return the number of rows."""
         return int(self._table.num_rows)
+
+    @property
+    def table(self) -> pa.Table:
+        """All rows."""
+        return self._table
 
     def append(self, generation: int, rows: Sequence[Mapping[str, object]]) -> Path:
         """Add a generation's rows, in place of any that are from it or later, and write the file anew.

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.reliability import PAGE, page
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("evo", "finetune", "fitness")
 MAX_FUNCTION_LINES = 60
@@ -144,3 +146,7 @@ def test_constraints_pin_every_requirement_exactly() -> None:
     assert not names - pins.keys()
     assert all(re.fullmatch(r"[0-9][0-9A-Za-z.]*", version) for version in pins.values())
     assert pins["torch"] == "2.13.0"
+
+
+def test_the_table_of_faults_is_that_of_the_tests() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run `python -m tests.reliability`"

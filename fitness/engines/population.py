@@ -19,7 +19,7 @@ from fitness.cores import Result
 from fitness.engines.base import Decisions, Engine, Usage, draw
 from fitness.errors import EngineError
 from fitness.forwards.base import Prefix
-from fitness.model import PopulationModel, pad_rows
+from fitness.model import PopulationModel, is_out_of_memory, pad_rows
 
 _CACHED_OBSERVATIONS = 1 << 16
 """Observations whose tokens are kept; then the cache starts afresh."""
@@ -202,12 +202,10 @@ class PopulationEngine(Engine):
             try:
                 return do(together)
             except (RuntimeError, MemoryError) as error:
-                if together == 1 or not _is_out_of_memory(error):
+                if together == 1 or not is_out_of_memory(error):
                     raise
-                self.row_chunk = together // 2
-            self._kept = {}
-            if self.model.device.type == "cuda":
-                torch.cuda.empty_cache()
+            self.row_chunk, self._kept = together // 2, {}
+            self.model.free_memory()
             self._faults.append(f"engine: out of memory with {together} rows together, went on with {self.row_chunk}")
 
     def take_faults(self) -> tuple[str, ...]:
@@ -264,11 +262,6 @@ def plan_groups(seats: NDArray[np.int64], row_chunk: int) -> list[Group]:
             spare = 0
         groups[-1].append((seat, members))
     return [Group(tuple(s for s, _ in group), tuple(m for _, m in group)) for group in groups]
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Tell whether memory was not enough; PyTorch has no error of its own for it on a CPU."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "not enough memory" in str(error)
 
 
 def _without_updates(stack: AdapterStack) -> AdapterStack:

@@ -10,6 +10,8 @@ import numpy as np
 
 from fitness.errors import StrategyError, nearest
 
+_LONGEST_QUOTE = 120
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -45,10 +47,17 @@ class Grammar:
         given = tuple(part.strip() for part in text.strip().rstrip(".").split("."))
         if len(given) != len(self.slots):
             names = ", ".join(slot.name for slot in self.slots)
-            raise StrategyError(f"strategy: expected {len(self.slots)} clauses ({names}), got {len(given)} in {text!r}")
+            raise StrategyError(
+                f"strategy: expected {len(self.slots)} clauses ({names}), got {len(given)} in {_short(text)}"
+            )
         for slot, clause in zip(self.slots, given, strict=True):
             if clause not in slot.clauses:
                 valid = ", ".join(repr(c) for c in slot.clauses)
                 hint = nearest(clause, slot.clauses)
-                raise StrategyError(f"strategy.{slot.name}: expected one of {valid}, got {clause!r}{hint}")
+                raise StrategyError(f"strategy.{slot.name}: expected one of {valid}, got {_short(clause)}{hint}")
         return given
+
+
+def _short(text: str) -> str:
+    """Return a text as it is quoted in a message."""
+    return repr(text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}...")

@@ -19,6 +19,7 @@ PARTS: dict[str, Callable[[int], list[Finding]]] = {
     "operators": operators.measure,
     "environment": environment.measure,
     "loop": loop.measure,
+    "audit": loop.measure_audit,
     "thousand": loop.measure_thousand,
 }
 USUAL = [part for part in PARTS if part != "thousand"]

@@ -6,8 +6,20 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import cast
 
+import numpy as np
+
+from evo.build import build_run
+from fitness.agent import Agent
+from fitness.audit import audit
+from fitness.engines.config import PopulationEngineConfig
+from fitness.environments.base import EnvironmentConfig
+from fitness.model import ModelConfig
+from fitness.rollout import Lives, roll_out
 from tests.benchmarks.findings import Finding
+from tests.benchmarks.settings import random_adapters
+from tests.benchmarks.timing import race, timed
 
 _GIGABYTE = 1e9
 
@@ -19,6 +31,39 @@ def measure(repeats: int) -> list[Finding]:
         Finding(
             case="loop: quickstart", unit="share of seconds in the model", peer="wall clock",
             ours=seconds["model"], theirs=seconds["wall"], ratio=seconds["model"] / seconds["wall"], target=0.85,
+        )
+    ]  # fmt: skip
+
+
+def measure_audit(repeats: int) -> list[Finding]:
+    """Time the checks after a rollout of the quickstart's size beside the rollout."""
+    config = build_run(["experiment=quickstart"]).config
+    environment = cast(EnvironmentConfig, config.environment)
+    env = environment.make(1)
+    engine = cast(PopulationEngineConfig, config.engine).build(cast(ModelConfig, config.model), env)
+    rng = np.random.default_rng(0)
+    adapters = random_adapters(engine.model.lora_spec(config.adapter.rank, config.adapter.alpha), config.population)
+    agents = [
+        Agent(id=i, strategy=env.grammar.render(env.grammar.random(rng)), adapter=adapter, temperature=0.5)
+        for i, adapter in enumerate(adapters)
+    ]
+    lives: list[Lives] = []
+
+    def live() -> None:
+        lives[:] = [roll_out(engine, environment, agents, np.arange(config.episodes))]
+
+    def check() -> None:
+        engine.assert_adapters_act()
+        audit(engine, agents, lives[0])
+
+    with engine.model.for_a_run():
+        live()
+        seconds = race({"ours": timed(check), "the rollout": timed(live)}, min(repeats, 5))
+    ours, theirs = seconds["ours"], seconds["the rollout"]
+    return [
+        Finding(
+            case="audit: quickstart", unit="seconds", peer="1% of the rollout", ours=ours, theirs=theirs / 100,
+            ratio=theirs / 100 / ours, target=1.0,
         )
     ]  # fmt: skip
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -153,6 +154,29 @@ def test_how_the_work_is_cut_changes_no_gradient(
     torch.testing.assert_close(losses, others, atol=1e-6, rtol=0)
     for name, gradient in usual.items():
         torch.testing.assert_close(cut[name], gradient, atol=5e-6, rtol=0)
+
+
+@pytest.mark.fault("memory runs out in training", "half as many rows are trained on at once from then on; recorded")
+def test_out_of_memory_costs_time_only(
+    model: PopulationModel, population: list[Agent], batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, usual = gradients(model, population, batch)
+    score = model.action_log_probs
+
+    def greedy(prefix: Any, ids: Tensor, *others: Any) -> Tensor:
+        if ids.shape[0] * ids.shape[1] > 3:
+            raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.")
+        return score(prefix, ids, *others)
+
+    monkeypatch.setattr(model, "action_log_probs", greedy)
+    policies = Policies(model, model.prompts(ACTIONS), population, 256)
+    policies.backward(batch, policies.log_probs(batch), reinforce)
+    assert policies.weights.grad is not None
+    found = policies.stack.of_rows(policies.weights.grad, slice(None))
+    for name, gradient in found.a.items():
+        torch.testing.assert_close(usual[f"{name}.lora_A"], gradient, atol=5e-6, rtol=0)
+    assert policies.rows_at_once <= 3
+    assert policies.faults[-1].endswith(f"rows, went on with {policies.rows_at_once}")
 
 
 @pytest.mark.parametrize("cores", [2, 3])

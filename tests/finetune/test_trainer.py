@@ -172,6 +172,7 @@ def test_a_broken_adapter_is_refused_and_harms_nobody(
     assert_only_the_second_is_refused(training, usual)
 
 
+@pytest.mark.fault("NaN in a loss", "the update is refused and the parent kept; siblings train on")
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 def test_a_broken_advantage_is_refused_and_harms_nobody(
     model: PopulationModel, elites: list[Agent], usual: Training, poison: float
@@ -183,6 +184,7 @@ def test_a_broken_advantage_is_refused_and_harms_nobody(
     assert_only_the_second_is_refused(training, usual)
 
 
+@pytest.mark.fault("NaN in a gradient", "the update is refused and the parent kept; siblings train on")
 def test_a_loss_that_is_whole_with_a_broken_gradient_is_refused(
     model: PopulationModel, elites: list[Agent], usual: Training
 ) -> None:

@@ -222,6 +222,7 @@ def test_a_file_of_another_version_is_refused(tmp_path: Path, version: bytes | N
         read_table(tmp_path, "episodes")
 
 
+@pytest.mark.fault("a shard of telemetry is corrupt", "whoever reads it gets an error that names the file")
 def test_a_torn_file_is_named(tmp_path: Path) -> None:
     path = write_episodes(tmp_path, _source(0), _episodes())
     path.write_bytes(path.read_bytes()[:-20])
@@ -229,6 +230,7 @@ def test_a_torn_file_is_named(tmp_path: Path) -> None:
         read_table(tmp_path, "episodes")
 
 
+@pytest.mark.fault("a folder cannot be written", "an error that names the file")
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     blocked = tmp_path / "telemetry"
     blocked.write_text("a file where a folder should be")

@@ -219,6 +219,7 @@ def test_the_configuration_is_checked_without_wandb() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.fault("`kill -9` while W&B is offline", "all that is older than a second is in its file")
 @pytest.mark.slow
 def test_a_killed_run_keeps_what_is_older_than_the_flush(tmp_path: Path) -> None:
     code = (
@@ -237,6 +238,7 @@ def test_a_killed_run_keeps_what_is_older_than_the_flush(tmp_path: Path) -> None
     assert [row["generation"] for row in _history(_read_now(tmp_path))] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.fault("W&B's helper process hangs", "it is ended; the run ends in time")
 @pytest.mark.slow
 def test_a_helper_process_that_hangs_does_not_hold_up_the_end(tmp_path: Path) -> None:
     code = (
