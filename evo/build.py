@@ -74,7 +74,7 @@ def read_plan(folder: Path) -> Plan:
         raise OutputError(
             f"run: expected the folder of a run (with config.yaml in it), given {folder} ({error})"
         ) from error
-    hidden = [field for field, value in _flat(tree) if value == HIDDEN]
+    hidden = [field for field, value in _flat(tree) if HIDDEN in str(value)]
     if hidden:
         raise ConfigError(
             f"{hidden[0]}: expected a secret that can be had again, given {HIDDEN} in {path}: write it there for now, "
@@ -229,8 +229,8 @@ def _check_names(arguments: Mapping[str, Any], build: Callable[..., Any], field:
 def _hints(build: Callable[..., Any]) -> dict[str, Any]:
     """Return the annotations by parameter; none where they name what only a type checker imports."""
     try:
-        return typing.get_type_hints(vars(build)["__init__"] if isinstance(build, type) else build)
-    except NameError:
+        return typing.get_type_hints(build.__init__ if isinstance(build, type) else build)  # type: ignore[misc]
+    except (NameError, TypeError):
         return {}
 
 

@@ -39,8 +39,12 @@ class Checkpoint:
 
     generation: int
     """Of the next one: how many are over."""
+    name: str
+    """The run's, whatever its folder is called by now."""
     identity: str
     """The run's own and no other's; W&B knows it by this."""
+    row_chunk: int | None
+    """Rows that the engine takes together, after memory was not enough for more."""
     algorithm: AlgorithmState
     founders: tuple[Genome, ...]
     usage: Usage
@@ -78,6 +82,10 @@ class Checkpoints:
             write_atomically(draft / _FILE, _seal(_to_tree(checkpoint)))
 
         write_folder_atomically(self._folder / f"generation={checkpoint.generation:06d}", write)
+        self.prune()
+
+    def prune(self) -> None:
+        """Forget all but the last two; also what a kill in the middle of it has left."""
         for folder in self._newest_first()[_KEPT:]:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -149,7 +157,9 @@ def _to_tree(checkpoint: Checkpoint) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "generation": checkpoint.generation,
+        "name": checkpoint.name,
         "identity": checkpoint.identity,
+        "row_chunk": checkpoint.row_chunk,
         "algorithm": dict(checkpoint.algorithm.data),
         "genomes": [genome.record() for genome in checkpoint.algorithm.genomes],
         "founders": [genome.record() for genome in checkpoint.founders],
@@ -165,7 +175,9 @@ def _from_tree(tree: Mapping[str, Any], adapter: Callable[[str], Adapter]) -> Ch
 
     return Checkpoint(
         generation=int(tree["generation"]),
+        name=str(tree["name"]),
         identity=str(tree["identity"]),
+        row_chunk=tree["row_chunk"],
         algorithm=AlgorithmState(tree["algorithm"], genomes("genomes")),
         founders=genomes("founders"),
         usage=Usage(**tree["usage"]),

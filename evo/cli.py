@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from evo import __version__
-from fitness.errors import ConfigError, ForagerError, nearest
+from fitness.errors import ConfigError, ForagerError, describe, nearest
 from fitness.secrets import hide
 
 USER_ERROR, INTERRUPTED = 2, 130
@@ -51,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in hide(str(error)).splitlines():
             print(f"forager: {line}", file=sys.stderr)
         return USER_ERROR
+    except (OSError, MemoryError) as error:
+        print(f"forager: {describe(error)}", file=sys.stderr)
+        return USER_ERROR
     except KeyboardInterrupt as stop:
         print(f"forager: stopped by {stop.args[0] if stop.args else 'Ctrl-C'}", file=sys.stderr)
         return getattr(stop, "exit_code", INTERRUPTED)
@@ -69,7 +72,7 @@ def _evolve(arguments: argparse.Namespace) -> None:
         plan = replace(plan, folder=claim_numbered_folder(plan.folder, plan.yaml))
     try:
         launch(plan)
-    except (ForagerError, KeyboardInterrupt):
+    except (Exception, KeyboardInterrupt):
         if not give_up_folder(plan.folder):
             _tell_how_to_go_on(plan.folder)
         raise
@@ -86,7 +89,7 @@ def _resume(arguments: argparse.Namespace) -> None:
         return
     try:
         launch(plan)
-    except (ForagerError, KeyboardInterrupt):
+    except (Exception, KeyboardInterrupt):
         _tell_how_to_go_on(plan.folder)
         raise
 

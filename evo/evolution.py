@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from finetune.trainer import Training, tune
 from fitness.agent import Agent
 from fitness.audit import audit
 from fitness.engines.population import PopulationEngine
-from fitness.environments.base import EnvironmentConfig
+from fitness.environments.base import EnvironmentConfig, Ints
 from fitness.environments.grammar import Grammar
 from fitness.errors import EngineError
 from fitness.objectives import Objective, Yardstick
@@ -127,7 +128,7 @@ def _begin(run: Run, since: Checkpoint | None) -> tuple[float, tuple[Genome, ...
     if since is None:
         return 0.0, (), Cost()
     run.algorithm.restore(since.algorithm)
-    run.engine.go_on(since.usage)
+    run.engine.go_on(since.usage, since.row_chunk)
     return since.wall_seconds, since.founders, since.training
 
 
@@ -135,7 +136,9 @@ def _checkpoint(run: Run, over: int, founders: tuple[Genome, ...], spent: Cost, 
     """Return all that the run needs to go on from here."""
     return Checkpoint(
         generation=over,
+        name=run.name,
         identity=run.identity,
+        row_chunk=run.engine.row_chunk,
         algorithm=run.algorithm.state(),
         founders=founders,
         usage=run.engine.usage,
@@ -148,9 +151,14 @@ def _live(run: Run, generation: int, population: Sequence[Genome]) -> Lives:
     """Let the population live on this generation's worlds, the same for all, and check that its adapters acted."""
     worlds = run.episodes * (run.finals if generation == run.generations - 1 else 1)
     seeds = _rng(run.seed, generation, _WORLDS).choice(_TRAINING_SEEDS, worlds, replace=False, shuffle=False)
-    agents = _express(run, population)
-    lives = roll_out(run.engine, run.environment, agents, np.sort(seeds), retries=run.retries)
+    lives = _roll_out(run, _express(run, population), np.sort(seeds))
     _check_failures(generation, lives)
+    return lives
+
+
+def _roll_out(run: Run, agents: Sequence[Agent], seeds: Ints) -> Lives:
+    """Let agents live, and check that what is recorded is what they did."""
+    lives = roll_out(run.engine, run.environment, agents, seeds, retries=run.retries)
     run.engine.assert_adapters_act()
     audit(run.engine, agents, lives)
     return lives
@@ -195,14 +203,18 @@ def _finish(run: Run, founders: Sequence[Genome], spent: Cost, worked: Callable[
     first = _HELDOUT_SEEDS + _HELDOUT_STRIDE * run.seed
     seeds = np.arange(first, first + math.ceil(run.heldout / len(founders)) * len(founders))
     frozen, (evolved,) = _express(run, founders), _express(run, [run.algorithm.best()])
-    table = measure(run.engine, run.environment, frozen, evolved, seeds, _rng(run.seed, 0, _INTERVALS))
+    rng = _rng(run.seed, 0, _INTERVALS)
+    measured = measure(partial(_roll_out, run), run.environment, frozen, evolved, seeds, rng)
+    run.recorder.write_faults(run.generations, measured.faults)
     budget = Budget(
         decisions=usage.decisions,
         forward_flops=usage.forward_flops,
         training_flops=spent.flops,
     )
     seconds = Seconds(wall=worked(), model=run.engine.usage.model_seconds + spent.seconds)
-    summary = Summary(run=run.name, environment=run.environment.env_id, seed=run.seed, heldout=table, budget=budget)
+    summary = Summary(
+        run=run.name, environment=run.environment.env_id, seed=run.seed, heldout=measured.table, budget=budget
+    )
     run.recorder.finish(summary, seconds, run.algorithm.best())
     run.trackers.on_finish(RunFinished(summary=summary, seconds=seconds))
     return summary
@@ -213,6 +225,7 @@ def _rows(run: Run, generation: int, population: Sequence[Genome], yardstick: Ya
     rows = []
     for genome in population:
         evaluation = run.algorithm.evaluations[genome.id]
+        fitness = evaluation.mean if evaluation.count else math.nan
         rows.append(
             GenomeRow(
                 generation=generation,
@@ -221,10 +234,10 @@ def _rows(run: Run, generation: int, population: Sequence[Genome], yardstick: Ya
                 operator=genome.operator,
                 strategy=run.grammar.render(genome.genes),
                 adapter=genome.adapter.digest(),
-                fitness=evaluation.mean,
+                fitness=fitness,
                 count=evaluation.count,
                 standard_error=evaluation.standard_error,
-                score=yardstick.score(evaluation.mean),
+                score=yardstick.score(fitness),
             )
         )
     return rows

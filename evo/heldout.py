@@ -5,7 +5,8 @@ Owns what is compared with what. *Frozen* is generation 0 as it was born, its me
 which one of them failed is left out for all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,37 +14,57 @@ from numpy.typing import NDArray
 from evo.records import HeldOut
 from evo.report.statistics import score_interval
 from fitness.agent import Agent
-from fitness.engines.base import Engine
 from fitness.environments.base import EnvironmentConfig, Ints, random_actions
 from fitness.errors import EngineError
-from fitness.records import Episodes
-from fitness.rollout import live_scripted, roll_out
+from fitness.records import Episodes, Fault
+from fitness.rollout import Lives, live_scripted
+
+Live = Callable[[Sequence[Agent], Ints], Lives]
+"""Lets agents live on seeds [E], or [P, E] each on its own."""
+_LEAST_WHOLE = 0.9
+"""Share of the worlds that must be left: those that fail are not the same as those that do not."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the held-out worlds showed."""
+
+    table: tuple[tuple[str, HeldOut], ...]
+    """By policy, in the order to show."""
+    faults: tuple[Fault, ...]
 
 
 def measure(
-    engine: Engine, environment: EnvironmentConfig, frozen: Sequence[Agent], evolved: Agent, seeds: Ints,
+    live: Live, environment: EnvironmentConfig, frozen: Sequence[Agent], evolved: Agent, seeds: Ints,
     rng: np.random.Generator,
-) -> tuple[tuple[str, HeldOut], ...]:  # fmt: skip
-    """Return the rows of the table.
+) -> Measured:  # fmt: skip
+    """Live the held-out worlds and return the rows of the table.
 
     Args:
-        engine: decides for frozen and evolved.
+        live: lets frozen and evolved live, and checks what is recorded.
         environment: makes the worlds.
         frozen: P founders.
         evolved: the best genome's phenotype.
         seeds: held-out worlds, a multiple of P.
         rng: of the bootstrap.
+
+    Raises:
+        EngineError: in most worlds some policy failed: what is left is no fair sample.
     """
     turns = seeds.reshape(-1, len(frozen)).T
+    born, bred = live(frozen, turns), live([evolved], seeds)
     lived = {
         "random": _lengths(live_scripted(environment, random_actions, seeds)),
-        "frozen": _lengths(roll_out(engine, environment, frozen, turns).episodes).reshape(turns.shape).T.ravel(),
-        "evolved": _lengths(roll_out(engine, environment, [evolved], seeds).episodes),
+        "frozen": _lengths(born.episodes).reshape(turns.shape).T.ravel(),
+        "evolved": _lengths(bred.episodes),
         "expert": _lengths(live_scripted(environment, lambda env, _: env.expert_actions(), seeds)),
     }
-    whole = ~np.isnan(np.stack(list(lived.values()))).any(axis=0)
-    if not whole.any():
-        raise EngineError("heldout: expected worlds in which no policy failed, got none")
+    whole = np.asarray(~np.isnan(np.stack(list(lived.values()))).any(axis=0))
+    if whole.mean() < _LEAST_WHOLE:
+        reason = next((error for one in (born, bred) for error in one.episodes.error if error), "the environment")
+        raise EngineError(
+            f"heldout: expected worlds in which no policy failed, got {whole.sum()} of {len(whole)} (first: {reason})"
+        )
     lived = {name: lengths[whole] for name, lengths in lived.items()}
     table = []
     for name, lengths in lived.items():
@@ -55,7 +76,7 @@ def measure(
                 HeldOut(score=interval.value, ci=(interval.low, interval.high), lifespan=mean, episodes=len(lengths)),
             )
         )
-    return tuple(table)
+    return Measured(tuple(table), (*born.faults, *bred.faults))
 
 
 def _lengths(episodes: Episodes) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ import logging
 import secrets
 import warnings
 from collections.abc import Sequence
+from contextlib import closing
 from typing import cast
 
 from evo.algorithms.generational import GenerationalConfig
@@ -46,8 +47,9 @@ def launch(plan: Plan) -> Summary:
         discard_drafts(plan.folder)
         checkpoints = Checkpoints(plan.folder, cast(ModelConfig, plan.config.model).name)
         since = checkpoints.last()
+        checkpoints.prune()
         run = _seat(plan, checkpoints, since)
-        with run.engine.model.for_a_run(), run.trackers as trackers:
+        with closing(run.engine), run.engine.model.for_a_run(), run.trackers as trackers:
             trackers.on_start(
                 RunStarted(
                     run=run.name,
@@ -79,16 +81,17 @@ def _seat(plan: Plan, checkpoints: Checkpoints, since: Checkpoint | None) -> Run
         cast(Selection, config.selection),
         cast(Variation, config.variation),
     )
+    name = since.name if since else plan.folder.resolve().name
     recorder = Recorder(
         plan.folder,
-        run=plan.folder.name,
+        run=name,
         environment=environment,
         base_model=model.name,
         over=since.generation if since else 0,
         retention=config.retention,
     )
     return Run(
-        name=plan.folder.name,
+        name=name,
         identity=since.identity if since else secrets.token_hex(4),
         folder=plan.folder,
         seed=config.seed,

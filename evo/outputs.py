@@ -5,6 +5,7 @@ process works in it. Does not own what is written there.
 """
 
 import fcntl
+import logging
 import os
 import shutil
 import tempfile
@@ -20,6 +21,7 @@ CLAIM = "config.yaml"
 RECORDS = "telemetry"
 """There as soon as anything was recorded."""
 _LOCK = ".lock"
+_log = logging.getLogger(__name__)
 
 
 def check_folder(folder: Path, field: str) -> None:
@@ -59,6 +61,7 @@ def claim_folder(folder: Path, config: str) -> None:
         with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".", suffix=".tmp", encoding="utf-8") as draft:
             draft.write(config)
             draft.flush()
+            os.fsync(draft.fileno())
             os.fchmod(draft.fileno(), 0o644)
             os.link(draft.name, folder / CLAIM)  # whole from the first moment, and only if there is none
     except FileExistsError as error:
@@ -106,14 +109,22 @@ def working_in(folder: Path) -> Iterator[None]:
             f"run: expected a folder that can be written, given {str(folder)!r} ({error.strerror})"
         ) from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor, folder)
         yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    """Lock a file, or say who has it; on a file system without locks, go on without."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise OutputError(
             f"run: expected a run that nobody works on, given {str(folder)!r}, which another process has"
         ) from error
-    finally:
-        os.close(descriptor)
+    except OSError as error:
+        _log.warning("%s: cannot be locked (%s); see to it that nobody else works on it", folder, error.strerror)
 
 
 def is_finished(folder: Path) -> bool:
@@ -123,7 +134,12 @@ def is_finished(folder: Path) -> bool:
 
 def give_up_folder(folder: Path) -> bool:
     """Undo the claim of a run that recorded nothing, so that it can be begun again; tell whether that was so."""
-    if (folder / RECORDS).exists():
+    if (folder / RECORDS).exists() or (folder / "checkpoints").exists():
+        return False
+    try:
+        with working_in(folder):
+            pass
+    except OutputError:  # another process works here
         return False
     shutil.rmtree(folder / "wandb", ignore_errors=True)
     with suppress(OSError):  # what somebody else put there stays

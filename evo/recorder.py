@@ -107,10 +107,12 @@ class Recorder:
         self._lineage.write(self._folder / _PHYLOGENY)
         self._genomes.append(record.generation, [row.row() for row in rows])
         self._generations.append(record.generation, [record.row()])
+        self.write_faults(record.generation, faults)
+
+    def write_faults(self, generation: int, faults: Sequence[Fault]) -> None:
+        """Write what broke in a generation; in the held-out worlds, which come after the last."""
         if faults or len(self._faults):
-            self._faults.append(
-                record.generation, [{"generation": record.generation, **asdict(fault)} for fault in faults]
-            )
+            self._faults.append(generation, [{"generation": generation, **asdict(fault)} for fault in faults])
 
     def forget(self, needed: Set[str]) -> None:
         """Remove what need not be kept; of adapters, none whose digest is in `needed`."""

@@ -51,7 +51,8 @@ def stopping() -> Iterator[Callable[[], None]]:
             raise StoppedError(asked[0])
 
     handlers = {signal.SIGINT: on_interrupt} | dict.fromkeys(_AT_ONCE, at_once)
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    heeded = {n: handler for n, handler in handlers.items() if signal.getsignal(n) != signal.SIG_IGN}  # see nohup(1)
+    before = {number: signal.signal(number, handler) for number, handler in heeded.items()}
     try:
         yield check
     finally:

@@ -125,9 +125,7 @@ class Policies:
                     raise
             self.rows_at_once = together // 2
             self.model.free_memory()
-            self.faults.append(
-                f"training: out of memory with {together} rows together, went on with {self.rows_at_once}"
-            )
+            self.faults.append(f"training: out of memory with {together} rows, went on with {self.rows_at_once}")
 
     def _cut(self, decisions: int) -> tuple[list[slice], list[slice]]:
         """Cut the agents into groups and their decisions into parts, so that a part is as many rows as go well."""

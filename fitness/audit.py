@@ -1,6 +1,6 @@
 """Proof, while a run goes on, that what was recorded is what the agents did.
 
-Owns the checks after each rollout: every agent decides once more, alone and from nothing, on something that it saw, and
+Owns the checks after each rollout: every agent decides once more, from its own tensors, on something that it saw, and
 must answer as was recorded; and the record of every life must agree with itself. An adapter on the wrong agent, a
 prefix kept from before an adapter changed, and rewards or decisions put beside the wrong life all show here; that
 adapters act at all is `PopulationEngine.assert_adapters_act`. Costs a decision per agent.
@@ -56,18 +56,20 @@ def _check_ends(lives: Lives) -> None:
 
 
 def _check_decisions(engine: Engine, agents: Sequence[Agent], lives: Lives, tolerance: float) -> None:
-    """Raise unless every agent decides alone as it did among the others."""
-    lived, wrong = lives.transitions, []
-    for agent in agents:
-        mine = np.flatnonzero(lived.agent == agent.id)
-        if not len(mine):
-            continue
-        seen = mine[len(mine) // 2]
-        alone = engine.decide_alone(agent, [lived.observation[seen]])[0, lived.action[seen]]
-        if not abs(float(alone) - float(lived.log_probability[seen])) <= tolerance:
-            wrong.append(agent.id)
+    """Raise unless every agent decides again as it did."""
+    lived = lives.transitions
+    ids, starts, counts = np.unique(lived.agent, return_index=True, return_counts=True)
+    seen = dict(zip(ids.tolist(), (starts + counts // 2).tolist(), strict=True))
+    asked = [agent for agent in agents if agent.id in seen]
+    if not asked:
+        return
+    rows = np.array([seen[agent.id] for agent in asked])
+    again = engine.decide_again(asked, list(lived.observation[rows]))[np.arange(len(rows)), lived.action[rows]]
+    apart = np.abs(again.astype(np.float64) - lived.log_probability[rows])
+    apart *= [agent.temperature for agent in asked]  # what rounds are logits, before they are divided by it
+    wrong = [agent.id for agent, far in zip(asked, apart, strict=True) if not far <= tolerance]
     if wrong:
         raise EngineError(
-            f"audit: expected every agent to decide alone as it did among the others, got other answers from "
+            f"audit: expected every agent to decide again as it was recorded, got other answers from "
             f"{len(wrong)} of {len(agents)} (first ids: {wrong[:5]}): an adapter or a strategy was not its own"
         )

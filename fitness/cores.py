@@ -76,7 +76,7 @@ def side_by_side(do: Callable[[Piece], Result], pieces: Sequence[Piece], *, lone
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
     """Have PyTorch and NumPy split operations in `count`; the setting is the process's own, so it is put back."""
-    if _dealt and _dealt[-1] == count:
+    if _dealt and _dealt[-1] == count == torch.get_num_threads():
         yield
         return
     before = torch.get_num_threads()

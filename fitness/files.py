@@ -28,7 +28,7 @@ def write_atomically(path: Path, content: bytes | Callable[[Path], object]) -> N
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make(path.parent)
         if isinstance(content, bytes):
             temporary.write_bytes(content)
         else:
@@ -54,7 +54,8 @@ def write_folder_atomically(folder: Path, write: Callable[[Path], object]) -> No
     """
     draft = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
-        draft.mkdir(parents=True)
+        shutil.rmtree(draft, ignore_errors=True)
+        _make(draft)
         write(draft)
         if folder.exists():
             shutil.rmtree(folder)
@@ -79,6 +80,14 @@ def write_text_atomically(path: Path, text: str) -> None:
         OutputError: the folder or the file cannot be written.
     """
     write_atomically(path, text.encode())
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and those that it lies in, and wait until the disk knows of them."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in missing:
+        _flush(one.parent)
 
 
 def _flush(path: Path) -> None:

@@ -40,6 +40,8 @@ _MANY_ROWS = 1024
 """Rows that keep an accelerator busy."""
 _SHARES = 8
 """A small batch is cut into this many shares for the cores."""
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc", "ALLOC_FAILED")
+"""What PyTorch and its libraries say on Linux, on Windows, in C++ and on CUDA."""
 _PATIENCE = 3.0
 """Seconds to wait for the hub before saying that it cannot be reached."""
 
@@ -267,7 +269,7 @@ class PopulationModel:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Tell whether memory was not enough; PyTorch has no error of its own for it on a CPU."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "not enough memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in _NO_MEMORY)
 
 
 def load_base_model(config: ModelConfig) -> BaseModel:

@@ -38,10 +38,9 @@ def without_secrets(node: Any, name: str = "") -> Any:
         return [without_secrets(value, name) for value in node]
     if not isinstance(node, str) or not node:
         return node
-    for variable, value in _known().items():
-        if node == value:
-            return f"${{oc.env:{variable}}}"
-    return HIDDEN if is_secret(name) else hide(node)
+    for variable, value in sorted(_known().items(), key=lambda pair: -len(pair[1])):
+        node = node.replace(value, f"${{oc.env:{variable}}}")
+    return HIDDEN if is_secret(name) and "${oc.env:" not in node else node
 
 
 def _known() -> dict[str, str]:

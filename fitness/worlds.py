@@ -161,10 +161,16 @@ def _act(choose: Callable[[TextVectorEnv, Ints], Ints], batch: _Batch) -> tuple[
     chosen = choose(env, batch.rows)
     env.advance(chosen)
     died, outlived, length = np.asarray(env.died), np.asarray(env.outlived), np.asarray(env.length)
-    for name, values, kind in (("died", died, "b"), ("outlived", outlived, "b"), ("length", length, "iu")):
+    cause = np.asarray(env.cause)
+    answers = (("died", died, "b"), ("outlived", outlived, "b"), ("length", length, "iu"), ("cause", cause, "iu"))
+    for name, values, kind in answers:
         if values.shape != (count,) or values.dtype.kind not in kind:
             raise ValueError(f"expected {name} of shape {(count,)}, got {values.dtype} of shape {values.shape}")
     if (died & outlived).any():
         raise ValueError("expected episodes that died or were outlived, got one that did both")
+    if ((cause < -1) | (cause >= len(env.causes))).any():
+        raise ValueError(f"expected causes from -1 to {len(env.causes) - 1}, got {cause.min()} to {cause.max()}")
+    if ((length < 0) | (length > env.horizon)).any():
+        raise ValueError(f"expected lengths from 0 to {env.horizon}, got {length.min()} to {length.max()}")
     names = np.array([*env.causes, ""], object)
-    return chosen, _Ends(batch.rows, died.copy(), outlived.copy(), length.astype(np.int32), names[env.cause])
+    return chosen, _Ends(batch.rows, died.copy(), outlived.copy(), length.astype(np.int32), names[cause])

@@ -17,6 +17,8 @@ from fitness.errors import describe
 
 _PATIENCE = 8
 """Broken calls for one agent in one step, after which its rows are no longer taken apart: it is not one row's fault."""
+_PATIENCE_WITH_ALL = 64
+"""Broken calls in one step, after which what breaks is no longer taken apart: it is no agent's fault."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,10 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def decide_alone(self, agent: Agent, observations: Sequence[str]) -> NDArray[np.float32]:
-        """Return the log-probabilities [n, actions] of one agent from nothing: no seat, no batch, nothing kept.
+    def decide_again(self, agents: Sequence[Agent], observations: Sequence[str]) -> NDArray[np.float32]:
+        """Return the log-probabilities [P, actions] of agents, an observation each: no seats, and nothing kept.
 
-        What `decide` answers for the agent must be the same but for rounding (`fitness.audit`).
+        What `decide` answers for them must be the same but for rounding (`fitness.audit`).
         """
 
     @property
@@ -75,6 +77,9 @@ class Engine(ABC):
     def rounding(self) -> float:
         """Largest difference between two ways to the same log-probability that is no mistake."""
         return 1e-3
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to end
+        """Let go of what does not end by itself."""
 
     def take_faults(self) -> tuple[str, ...]:
         """Return what broke since the last call and was mended by the engine itself, one sentence each."""
@@ -91,6 +96,7 @@ def decide_each(
     """
     errors = np.full(len(seats), "", object)
     patience: dict[int, int] = {}
+    broken = [0]
 
     def decide(rows: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], Decisions]]:
         try:
@@ -98,6 +104,10 @@ def decide_each(
             return [(rows, _checked(engine.decide(seats[rows], texts, uniforms[rows]), len(rows)))]
         except Exception as error:  # noqa: BLE001 - an engine may be anybody's, and raise anything
             owners, reason = np.unique(seats[rows]), describe(error)
+        broken[0] += 1
+        if broken[0] > _PATIENCE_WITH_ALL:
+            errors[rows] = reason
+            return []
         if len(owners) > 1:
             first = seats[rows] < owners[len(owners) // 2]
             return [pair for half in (rows[first], rows[~first]) for pair in decide(half)]

@@ -49,9 +49,10 @@ class ScriptedEngine(Engine):
         log_probs = np.stack(rows).astype(np.float32)
         return Decisions(draw(log_probs, uniforms), log_probs, np.array(words, dtype=np.int64))
 
-    def decide_alone(self, agent: Agent, observations: Sequence[str]) -> NDArray[np.float32]:
-        """Return the log-probabilities of one agent (see `Engine.decide_alone`)."""
-        return np.stack([self._log_probs(agent, text) for text in observations]).astype(np.float32)
+    def decide_again(self, agents: Sequence[Agent], observations: Sequence[str]) -> NDArray[np.float32]:
+        """Return the agents' log-probabilities (see `Engine.decide_again`)."""
+        pairs = zip(agents, observations, strict=True)
+        return np.stack([self._log_probs(agent, text) for agent, text in pairs]).astype(np.float32)
 
     def _log_probs(self, agent: Agent, observation: str) -> NDArray[np.float64]:
         """Return the log-probabilities [A] of one decision; an impossible action gets a very small one."""

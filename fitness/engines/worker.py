@@ -10,6 +10,8 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -31,6 +33,7 @@ from fitness.model import PopulationModel, Prompts
 
 _START_SECONDS = 600.0
 """Loading a large model takes long."""
+_WATCH_SECONDS = 1.0
 _LENGTH_BYTES = 8
 Arrays = dict[str, NDArray[Any]]
 Message = tuple[dict[str, Any], Arrays]
@@ -53,9 +56,9 @@ class WorkerEngine(Engine):
         """Take the work; the process is begun by the first call."""
         self._work = work
         self._agents: tuple[Agent, ...] = ()
-        self._before, self._usage = Usage(), Usage()
-        self._process: Any = None
-        self._pipe: Connection | None = None
+        self.row_chunk: int | None = None
+        self._before = Usage()
+        self._process: _Process | None = None
 
     @cached_property
     def _here(self) -> Engine:
@@ -77,24 +80,24 @@ class WorkerEngine(Engine):
     @property
     def usage(self) -> Usage:
         """What has been spent so far, by processes that are gone too."""
-        return _sum(self._before, self._usage)
+        return _sum(self._before, Usage() if self._process is None else self._process.usage)
 
     @property
     def rounding(self) -> float:
         """See `Engine.rounding`."""
         return self._here.rounding
 
-    def go_on(self, spent: Usage) -> None:
+    def go_on(self, spent: Usage, row_chunk: int | None) -> None:
         """Count on from what was spent before an interruption."""
-        self._before, self._usage = spent, Usage()
+        self._before, self.row_chunk = spent, row_chunk
 
     def seat(self, agents: Sequence[Agent]) -> None:
         """Make `agents` ready."""
         self._agents = tuple(agents)
-        if self._process is not None:
-            self._ask("seat", *_pack_agents(self._agents))
-        else:
+        if self._process is None:
             self._begin()
+        else:
+            self._ask("seat", *_pack_agents(self._agents))
 
     def decide(self, seats: NDArray[np.int64], observations: Sequence[str], uniforms: NDArray[np.float64]) -> Decisions:
         """Choose one action per row (see `Engine.decide`).
@@ -106,10 +109,10 @@ class WorkerEngine(Engine):
         _, found = self._ask("decide", {"observations": list(observations)}, arrays)
         return Decisions(found["actions"], found["log_probabilities"], found["prompt_tokens"])
 
-    def decide_alone(self, agent: Agent, observations: Sequence[str]) -> NDArray[np.float32]:
-        """Return one agent's log-probabilities (see `Engine.decide_alone`)."""
-        told, arrays = _pack_agents([agent])
-        _, found = self._ask("decide_alone", {**told, "observations": list(observations)}, arrays)
+    def decide_again(self, agents: Sequence[Agent], observations: Sequence[str]) -> NDArray[np.float32]:
+        """Return the agents' log-probabilities (see `Engine.decide_again`)."""
+        told, arrays = _pack_agents(agents)
+        _, found = self._ask("decide_again", {**told, "observations": list(observations)}, arrays)
         scores: NDArray[np.float32] = found["log_probabilities"]
         return scores
 
@@ -123,63 +126,88 @@ class WorkerEngine(Engine):
 
     def close(self) -> None:
         """End the process, and whatever it started."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        self._before, self._usage = self.usage, Usage()
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.kill()  # should it have died before it led a group
-        process.join()
-        if self._pipe is not None:
-            self._pipe.close()
-
-    def __del__(self) -> None:
-        """End the process with the engine."""
-        with suppress(Exception):
-            self.close()
-
-    def _begin(self) -> None:
-        """Begin a process and seat the agents in it."""
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self._work.build), daemon=True)
-        self._process.start()
-        theirs.close()
-        self._exchange("begin", {}, {}, _START_SECONDS)
-        if self._agents:
-            self._exchange("seat", *_pack_agents(self._agents), self._work.seconds)
+        if self._process is not None:
+            self._before = self.usage
+            self._process.end()
+            self._process = None
 
     def _ask(self, name: str, told: dict[str, Any], arrays: Arrays) -> Message:
-        """Make a call, in a new process if there is none."""
-        if self._process is None:
-            self._begin()
-        return self._exchange(name, told, arrays, self._work.seconds)
+        """Make a call, in a new process if there is none; `decide` is tried again by who calls it, all others here."""
+        attempts = 1 if name == "decide" else 2
+        for attempt in range(1, attempts + 1):
+            try:
+                return (self._process or self._begin()).call(name, told, arrays, self._work.seconds)
+            except _GoneError:
+                self.close()
+                if attempt == attempts:
+                    raise
+        raise AssertionError
 
-    def _exchange(self, name: str, told: dict[str, Any], arrays: Arrays, seconds: float) -> Message:
-        """Send a call and wait for its answer; a process that gives none is ended."""
-        assert self._pipe is not None
+    def _begin(self) -> "_Process":
+        """Begin a process and seat the agents in it."""
+        self._process = process = _Process(self._work.build)
+        try:
+            process.call("begin", {}, {}, _START_SECONDS)
+            if self._agents:
+                process.call("seat", *_pack_agents(self._agents), self._work.seconds)
+        except BaseException:
+            self.close()
+            raise
+        return process
+
+
+class _GoneError(EngineError):
+    """A process gave no answer, and is of no use any more."""
+
+
+class _Process:
+    """A process that serves an engine, and the pipe to it."""
+
+    def __init__(self, build: Callable[[], Engine]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, build), daemon=True)
+        self._process.start()
+        theirs.close()
+        self.usage = Usage()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
+
+    def call(self, name: str, told: dict[str, Any], arrays: Arrays, seconds: float) -> Message:
+        """Send a call and return the answer.
+
+        Raises:
+            _GoneError: there is none.
+            EngineError: the engine raised.
+        """
         try:
             self._pipe.send_bytes(_encode(({**told, "call": name}, arrays)))
             if not self._pipe.poll(seconds):
-                self.close()
-                raise EngineError(f"worker: expected {name} to answer within {seconds:g} s, got nothing and ended it")
+                raise _GoneError(f"worker: expected {name} to answer within {seconds:g} s, got nothing: it was ended")
             answer, found = _decode(self._pipe.recv_bytes())
         except (EOFError, OSError) as error:
-            self._process.join(1.0)
-            code = self._process.exitcode
-            self.close()
-            raise EngineError(f"worker: expected {name} to answer, got the end of its process ({code})") from error
-        self._usage = Usage(**answer["usage"])
+            raise _GoneError(f"worker: expected {name} to answer, got the end of its process") from error
+        self.usage = Usage(**answer["usage"])
         if "error" in answer:
             raise EngineError(f"worker: {answer['error']}")
         return answer, found
+
+    def end(self) -> None:
+        """End the process and its group."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # type: ignore[arg-type]  # it was started
+        self._process.kill()  # should it not lead a group yet
+        self._process.join()
+        self._pipe.close()
 
 
 def _serve(pipe: Connection, build: Callable[[], Engine]) -> None:
     """Answer calls until the other side is gone."""
     with suppress(OSError):
         os.setsid()
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     engine: Engine | None = None
     while True:
         try:
@@ -198,6 +226,13 @@ def _serve(pipe: Connection, build: Callable[[], Engine]) -> None:
         pipe.send_bytes(_encode(({**answer, "usage": asdict(usage)}, found)))
 
 
+def _end_with(parent: int) -> None:
+    """End this process and all that it started as soon as the other side is gone, even in the middle of a hang."""
+    while os.getppid() == parent:
+        time.sleep(_WATCH_SECONDS)
+    os.killpg(0, signal.SIGKILL)
+
+
 def _do(engine: Engine, told: dict[str, Any], arrays: Arrays) -> Message:
     """Make one call."""
     call = told["call"]
@@ -206,9 +241,9 @@ def _do(engine: Engine, told: dict[str, Any], arrays: Arrays) -> Message:
     elif call == "decide":
         decided = engine.decide(arrays["seats"], told["observations"], arrays["uniforms"])
         return {}, {name: np.asarray(values) for name, values in vars(decided).items()}
-    elif call == "decide_alone":
-        (agent,) = _unpack_agents(told, arrays)
-        return {}, {"log_probabilities": engine.decide_alone(agent, told["observations"])}
+    elif call == "decide_again":
+        scores = engine.decide_again(_unpack_agents(told, arrays), told["observations"])
+        return {}, {"log_probabilities": np.ascontiguousarray(scores)}
     elif call == "take_faults":
         return {"faults": list(engine.take_faults())}, {}
     elif call == "assert_adapters_act" and isinstance(engine, PopulationEngine):

@@ -69,15 +69,13 @@ class _Layer:
     """One decoder layer of the network."""
 
     module: Any
-    queries: _Joint
-    """Alone in the last layer, where only last tokens ask; elsewhere they share the product with keys and values."""
     attention: _Joint
     output: _Joint
     gates: _Joint
     down: _Joint
 
     @classmethod
-    def of(cls, module: Any, name: str, *, last: bool) -> "_Layer":
+    def of(cls, module: Any, name: str) -> "_Layer":
         """Name and group the linear layers of `module`."""
 
         def joint(part: str, *names: str) -> _Joint:
@@ -87,20 +85,15 @@ class _Layer:
 
         return cls(
             module,
-            joint("self_attn", *(["q_proj"] if last else [])),
-            joint("self_attn", *([] if last else ["q_proj"]), "k_proj", "v_proj"),
+            joint("self_attn", "q_proj", "k_proj", "v_proj"),
             joint("self_attn", "o_proj"),
             joint("mlp", "gate_proj", "up_proj"),
             joint("mlp", "down_proj"),
         )
 
     def weights(self) -> int:
-        """Return the number of weights that a last layer spends on last tokens only."""
-        return sum(m.weight.numel() for joint in (self.queries, *self.tail()) for _, m in joint.layers)
-
-    def joints(self) -> tuple[_Joint, ...]:
-        """Return all products."""
-        return (self.queries, self.attention, *self.tail())
+        """Return the number of weights of o_proj and the MLP, which a last layer spends on last tokens only."""
+        return sum(m.weight.numel() for joint in self.tail() for _, m in joint.layers)
 
     def tail(self) -> tuple[_Joint, ...]:
         """Return the products after attention."""
@@ -125,8 +118,7 @@ class LlamaForward(Forward):
     def __init__(self, network: Any) -> None:
         """Use the weights of `network`, which `fits` accepted."""
         self.network, self.decoder = network, network.model
-        modules = list(enumerate(self.decoder.layers, start=1))
-        self.layers = [_Layer.of(module, f"model.layers.{i - 1}", last=i == len(modules)) for i, module in modules]
+        self.layers = [_Layer.of(module, f"model.layers.{i}") for i, module in enumerate(self.decoder.layers)]
         self.head_size = int(self.layers[0].module.self_attn.head_dim)
 
     @staticmethod
@@ -156,10 +148,10 @@ class LlamaForward(Forward):
         hidden = self.decoder.embed_tokens(ids)
         keys, values = [], []
         for layer in self.layers:
-            _, q, k, v = self._project(layer, hidden, adapters, angles)
+            q, k, v = self._project(layer, hidden, adapters, angles)
             keys.append(k.transpose(1, 2))
             values.append(v.transpose(1, 2))
-            if q is not None:
+            if layer is not self.layers[-1]:
                 kv = (_for_queries(keys[-1][:, None], q), _for_queries(values[-1][:, None], q))
                 hidden = self._attend(layer, hidden, q, kv, mask, adapters)
                 hidden = self._think(layer, hidden, adapters)
@@ -189,18 +181,14 @@ class LlamaForward(Forward):
 
     def _weights(self, prefix: Prefix) -> int:
         """Return the weights, adapters included, that every token meets."""
-        joints = [j for layer in self.layers for j in layer.joints()]
+        joints = [j for layer in self.layers for j in (layer.attention, *layer.tail())]
         base = sum(m.weight.numel() for joint in joints for _, m in joint.layers) - self.layers[-1].weights()
         late = self._late(prefix)
         return base + sum(t[0].numel() for name, t in prefix.adapters.items() if name not in late and name != SCALING)
 
     def _late(self, prefix: Prefix) -> set[str]:
         """Return the names of adapter tensors that only last tokens meet."""
-        names = {
-            name
-            for j in (self.layers[-1].queries, *self.layers[-1].tail())
-            for name in (j.name, *(n for n, _ in j.layers))
-        }
+        names = {name for j in self.layers[-1].tail() for name in (j.name, *(n for n, _ in j.layers))}
         return names & set(prefix.adapters)
 
     def _pack(self, stack: AdapterStack) -> dict[str, Tensor]:
@@ -208,7 +196,7 @@ class LlamaForward(Forward):
         like = self.network.lm_head.weight
         packed = {SCALING: stack.scaling().to(like)}
         for layer in self.layers:
-            for joint in layer.joints():
+            for joint in (layer.attention, *layer.tail()):
                 packed.update(joint.pack(stack, like))
         return packed
 
@@ -222,33 +210,15 @@ class LlamaForward(Forward):
 
     def _project(
         self, layer: _Layer, hidden: Tensor, adapters: Mapping[str, Tensor], angles: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
-        """Return the normed input [P, rows of a genome x T, d]; rotated queries and keys, and values.
-
-        Each of the three is [rows, T, heads, size]. The last layer has no queries here: see `_ask`.
-        """
-        x = _normed(layer.module.input_layernorm, hidden)
-        outs = layer.attention(x, adapters)
-        q = None if layer.queries.layers else self._heads(layer, "q_norm", next(outs), angles)
-        return x, q, self._heads(layer, "k_norm", next(outs), angles), self._split(next(outs), len(angles[0]))
-
-    def _ask(
-        self, layer: _Layer, x: Tensor, adapters: Mapping[str, Tensor], angles: tuple[Tensor, Tensor], last: Tensor
-    ) -> Tensor:
-        """Return the last layer's rotated queries [rows, 1, heads, size] of last tokens x [P, rows of a genome, d]."""
-        cos, sin = angles
-        return self._heads(layer, "q_norm", next(layer.queries(x, adapters)), (cos[last][:, None], sin[last][:, None]))
-
-    def _heads(self, layer: _Layer, norm: str, out: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
-        """Cut into heads, normed where the family does so, and rotate."""
-        width = 1 if angles[0].dim() == 4 else len(angles[0])
-        heads = self._split(out, width)
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return rotated queries and keys, and values, each [rows, T, heads, size], of [P, rows of a genome x T, d]."""
         attention = layer.module.self_attn
-        return rotated(_normed(getattr(attention, norm), heads) if hasattr(attention, norm) else heads, *angles)
-
-    def _split(self, out: Tensor, width: int) -> Tensor:
-        """Return [P, rows of a genome x T, heads x size] as [rows, T, heads, size]."""
-        return out.view(-1, width, out.shape[-1] // self.head_size, self.head_size)
+        outs = layer.attention(_normed(layer.module.input_layernorm, hidden), adapters)
+        heads = (out.view(-1, len(angles[0]), out.shape[-1] // self.head_size, self.head_size) for out in outs)
+        if not hasattr(attention, "q_norm"):
+            return rotated(next(heads), *angles), rotated(next(heads), *angles), next(heads)
+        q, k = _normed(attention.q_norm, next(heads)), _normed(attention.k_norm, next(heads))
+        return rotated(q, *angles), rotated(k, *angles), next(heads)
 
     def _look_back(
         self,
@@ -260,17 +230,13 @@ class LlamaForward(Forward):
         last: Tensor | None,
     ) -> Tensor:
         """Attend from rows to prefix and row; with `last` [rows], only from each row's last token."""
-        x, q, k, v = self._project(layer, hidden, prefix.adapters, frame.angles)
+        q, k, v = self._project(layer, hidden, prefix.adapters, frame.angles)
         mask = frame.mask
+        both = (_join(kv[0], k, q), _join(kv[1], v, q))
         if last is not None:
             each = torch.arange(len(last), device=last.device)
-            x, hidden = (
-                t.view(len(last), -1, t.shape[2])[each, last].view(len(prefix), -1, t.shape[2]) for t in (x, hidden)
-            )
-            mask = mask[each, :, last][:, :, None]
-            q = self._ask(layer, x, prefix.adapters, frame.angles, last)
-        assert q is not None
-        both = (_join(kv[0], k, q), _join(kv[1], v, q))
+            hidden = hidden.view(len(last), -1, hidden.shape[2])[each, last].view(len(prefix), -1, hidden.shape[2])
+            q, mask = q[each, last][:, None], mask[each, :, last][:, :, None]
         return self._attend(layer, hidden, q, both, mask, prefix.adapters)
 
     def _attend(

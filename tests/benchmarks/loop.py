@@ -11,6 +11,8 @@ from typing import cast
 import numpy as np
 
 from evo.build import build_run
+from finetune.methods.base import Method
+from finetune.trainer import tune
 from fitness.agent import Agent
 from fitness.audit import audit
 from fitness.engines.config import PopulationEngineConfig
@@ -36,7 +38,7 @@ def measure(repeats: int) -> list[Finding]:
 
 
 def measure_audit(repeats: int) -> list[Finding]:
-    """Time the checks after a rollout of the quickstart's size beside the rollout."""
+    """Time the checks after a rollout of the quickstart's size beside the generation's lives and training."""
     config = build_run(["experiment=quickstart"]).config
     environment = cast(EnvironmentConfig, config.environment)
     env = environment.make(1)
@@ -51,6 +53,8 @@ def measure_audit(repeats: int) -> list[Finding]:
 
     def live() -> None:
         lives[:] = [roll_out(engine, environment, agents, np.arange(config.episodes))]
+        elites, decided = agents[: config.elites], lives[0].transitions
+        tune(cast(Method, config.finetune), engine.model, engine.prompts, elites, decided, np.random.default_rng(1))
 
     def check() -> None:
         engine.assert_adapters_act()
@@ -58,11 +62,11 @@ def measure_audit(repeats: int) -> list[Finding]:
 
     with engine.model.for_a_run():
         live()
-        seconds = race({"ours": timed(check), "the rollout": timed(live)}, min(repeats, 5))
-    ours, theirs = seconds["ours"], seconds["the rollout"]
+        seconds = race({"ours": timed(check), "a generation": timed(live)}, min(repeats, 5))
+    ours, theirs = seconds["ours"], seconds["a generation"]
     return [
         Finding(
-            case="audit: quickstart", unit="seconds", peer="1% of the rollout", ours=ours, theirs=theirs / 100,
+            case="audit: quickstart", unit="seconds", peer="1% of a generation", ours=ours, theirs=theirs / 100,
             ratio=theirs / 100 / ours, target=1.0,
         )
     ]  # fmt: skip

@@ -35,7 +35,7 @@ def test_configurations_keep_a_reference_or_nothing() -> None:
     tree = {"a": {"api_key": KEY, "password": "hunter22", "name": "x"}, "b": [KEY, f"see {KEY}"], "key": 7, "token": ""}
     assert without_secrets(tree) == {
         "a": {"api_key": "${oc.env:SOME_API_KEY}", "password": "***", "name": "x"},
-        "b": ["${oc.env:SOME_API_KEY}", "see ***"],
+        "b": ["${oc.env:SOME_API_KEY}", "see ${oc.env:SOME_API_KEY}"],
         "key": 7,
         "token": "",
     }

@@ -39,8 +39,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_adapter(ADAPTER, folder / "adapter", "base")
     one = genome(0)
     checkpoint = Checkpoint(
-        generation=3, identity="x", algorithm=AlgorithmState({"next_id": 4}, (one,)), founders=(one,), usage=Usage(),
-        training=Cost(), wall_seconds=1.0,
+        generation=3, name="run", identity="x", row_chunk=None, algorithm=AlgorithmState({"next_id": 4}, (one,)),
+        founders=(one,), usage=Usage(), training=Cost(), wall_seconds=1.0,
     )  # fmt: skip
     Checkpoints(folder / "run", "base").write(checkpoint)
     fake_run.write_run(folder / "fake")

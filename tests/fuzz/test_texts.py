@@ -1,14 +1,15 @@
 """Strategies and observations are data: whatever is in them, the model's scores decide, and HTML stays text."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evo.report.page import render
-from evo.report.reading import read_run
+from evo.report.page import _show_genomes
+from evo.report.reading import RunFolder, read_run
 from fitness.agent import Agent
 from fitness.engines.population import PopulationEngine
 from fitness.environments.forage.policies import GRAMMAR
@@ -51,7 +52,7 @@ def test_any_text_is_read_and_decided_on(model: PopulationModel, text: str, seen
         decided = engine.decide(np.array([0, 1, 1]), [seen, seen, GOOD], np.array([0.2, 0.5, 0.9]))
         assert np.isfinite(decided.log_probabilities).all()
         assert ((decided.actions >= 0) & (decided.actions < len(ACTIONS))).all()
-        alone = engine.decide_alone(agents[1], [GOOD])[0]
+        alone = engine.decide_again([agents[1]], [GOOD])[0]
         np.testing.assert_allclose(decided.log_probabilities[2], alone, atol=1e-4)  # the neighbour changes nothing
 
 
@@ -77,14 +78,16 @@ def test_a_megabyte_of_text_is_refused_in_a_line_and_little_memory() -> None:
     assert peak < 30 * len(text)
 
 
+@pytest.fixture(scope="module")
+def fake(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return read_run(fake_run.write_run(tmp_path_factory.mktemp("page") / "run"))
+
+
 @fuzzed
 @given(text=HOSTILE)
-def test_html_in_a_strategy_is_inert(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
-    folder = fake_run.write_run(tmp_path_factory.mktemp("page") / "run")
-    run = read_run(folder)
-    from dataclasses import replace
-
-    genomes = tuple(replace(row, strategy=f"{text}<img src=x onerror=alert(1)>") for row in run.genomes)
-    page = render(replace(run, genomes=genomes))
+def test_html_in_a_strategy_is_inert(fake: RunFolder, text: str) -> None:
+    row = replace(fake.genomes[-1], strategy=f"{text}<img src=x onerror=alert(1)>", fitness=999.0)
+    page = _show_genomes(replace(fake, genomes=(row,)))
     assert "<img" not in page
     assert "<script" not in page
+    assert "&lt;img src=x onerror=alert(1)&gt;" in page

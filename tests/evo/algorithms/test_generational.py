@@ -222,16 +222,33 @@ def test_calls_out_of_order_are_refused() -> None:
         algorithm.ask(np.random.default_rng(0))
 
 
+def test_episodes_that_failed_are_nobodys_fault() -> None:
+    algorithm = make()
+    ids = [genome.id for genome in algorithm.ask(np.random.default_rng(0))]
+    algorithm.tell({ids[0]: [5.0, math.nan], ids[1]: [math.nan, math.nan]} | {id_: [1.0, 2.0] for id_ in ids[2:]})
+    assert (algorithm.evaluations[ids[0]].mean, algorithm.evaluations[ids[0]].count) == (5.0, 1)
+    assert algorithm.evaluations[ids[1]].count == 0
+    assert algorithm.best().id == ids[0]
+    assert ids[1] not in [genome.id for genome in algorithm.survivors()]
+
+
+def test_a_tuned_child_is_judged_on_the_seeds_that_both_lived() -> None:
+    verdict = judge((0, [9.0, math.nan, 1.0]), (1, [math.nan, 50.0, 3.0]), tolerance=1.0)
+    assert (verdict.accepted, verdict.difference) == (True, 2.0)
+    assert verdict.reason.endswith("on 1 shared seeds")
+    assert not judge((0, [math.nan]), (1, [1.0]), tolerance=1.0).accepted
+
+
 def test_bad_lifespans_are_refused() -> None:
     algorithm = make()
     genomes = algorithm.ask(np.random.default_rng(0))
     lives: dict[int, list[float]] = {genome.id: [1.0] for genome in genomes}
-    with pytest.raises(ValueError, match="lifespans of genome 3: expected finite numbers, got nan at position 1"):
-        algorithm.tell({**lives, 3: [1.0, math.nan]})
+    with pytest.raises(ValueError, match="lifespans of genome 3: expected finite numbers, got inf at position 1"):
+        algorithm.tell({**lives, 3: [1.0, math.inf]})
     with pytest.raises(ValueError, match=r"got none of \[\], and also \[99\]"):
         algorithm.tell({**lives, 99: [1.0]})
-    with pytest.raises(ValueError, match="expected at least one episode, got none"):
-        algorithm.tell({id_: [] for id_ in lives})
+    with pytest.raises(ValueError, match="expected at least one episode that did not fail, got none"):
+        algorithm.tell({id_: [math.nan] for id_ in lives})
     algorithm.tell(lives)
 
 
