@@ -98,9 +98,12 @@ def from_yaml(text: str) -> dict[str, Any]:
         ValueError: The text is something else.
     """
     try:
-        return _as_mapping(OmegaConf.to_container(OmegaConf.create(text), resolve=True))
-    except (OmegaConfBaseException, yaml.YAMLError, AssertionError) as error:
+        tree = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
+    except (OmegaConfBaseException, yaml.YAMLError, RecursionError) as error:
         raise ValueError(_first_line(error)) from error
+    if not isinstance(tree, dict):
+        raise ValueError(f"expected fields and values, given a {type(tree).__name__}")
+    return _as_mapping(tree)
 
 
 def _check_overrides(overrides: Sequence[str]) -> list[str]:
@@ -239,4 +242,6 @@ def _one_sentence(error: Exception) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split()) if isinstance(error, yaml.YAMLError) else str(error).strip().splitlines()[0]
+    if isinstance(error, yaml.YAMLError):
+        return " ".join(str(error).split())
+    return (str(error).strip().splitlines() or [f"a {type(error).__name__}"])[0]

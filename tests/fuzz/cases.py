@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from fitness.errors import ForagerError
 
 fuzzed = settings(
-    max_examples=int(os.environ.get("FUZZ", "30")),
+    max_examples=int(os.environ.get("FUZZ", "20")),
     deadline=None,
     suppress_health_check=list(HealthCheck),
     database=None,
