@@ -16,20 +16,19 @@ from fitness.errors import EngineError
 from fitness.rollout import Lives
 
 
-def audit(engine: Engine, agents: Sequence[Agent], lives: Lives, *, tolerance: float | None = None) -> None:
+def audit(engine: Engine, agents: Sequence[Agent], lives: Lives) -> None:
     """Check a rollout.
 
     Args:
         engine: has just decided in it.
         agents: all that lived.
         lives: what was recorded.
-        tolerance: of log-probabilities; None: what the engine's type of numbers allows.
 
     Raises:
         EngineError: something recorded was not so.
     """
     _check_ends(lives)
-    _check_decisions(engine, agents, lives, engine.rounding if tolerance is None else tolerance)
+    _check_decisions(engine, agents, lives)
 
 
 def _check_ends(lives: Lives) -> None:
@@ -55,7 +54,7 @@ def _check_ends(lives: Lives) -> None:
         )
 
 
-def _check_decisions(engine: Engine, agents: Sequence[Agent], lives: Lives, tolerance: float) -> None:
+def _check_decisions(engine: Engine, agents: Sequence[Agent], lives: Lives) -> None:
     """Raise unless every agent decides again as it did."""
     lived = lives.transitions
     ids, starts, counts = np.unique(lived.agent, return_index=True, return_counts=True)
@@ -67,7 +66,7 @@ def _check_decisions(engine: Engine, agents: Sequence[Agent], lives: Lives, tole
     again = engine.decide_again(asked, list(lived.observation[rows]))[np.arange(len(rows)), lived.action[rows]]
     apart = np.abs(again.astype(np.float64) - lived.log_probability[rows])
     apart *= [agent.temperature for agent in asked]  # what rounds are logits, before they are divided by it
-    wrong = [agent.id for agent, far in zip(asked, apart, strict=True) if not far <= tolerance]
+    wrong = [agent.id for agent, far in zip(asked, apart, strict=True) if not far <= engine.rounding]
     if wrong:
         raise EngineError(
             f"audit: expected every agent to decide again as it was recorded, got other answers from "
