@@ -199,15 +199,16 @@ class _Step:
         prefixes = [one.prefix if whole else _cut_off(one.prefix) for one in read for _ in parts]
         work = [(one, columns) for one in read for columns in parts]
         done = together(lambda i: self._part(prefixes[i], *work[i]), range(len(work)), training=True)
-        learnt = []
-        for i, one in enumerate(read):
-            mine = slice(i * len(parts), (i + 1) * len(parts))
+
+        def gather(i: int) -> _Learnt:
+            one, mine = read[i], slice(i * len(parts), (i + 1) * len(parts))
             if not whole:
                 _send_back(prefixes[mine], one.prefix)
             gradient = torch.zeros_like(one.weights) if one.weights.grad is None else one.weights.grad
             flops = self.policies.model.forward.read_flops(one.prefix) + sum(flops for _, flops in done[mine])
-            learnt.append(_Learnt(torch.stack([losses for losses, _ in done[mine]]).sum(dim=0), gradient, flops))
-        return learnt
+            return _Learnt(torch.stack([losses for losses, _ in done[mine]]).sum(dim=0), gradient, flops)
+
+        return together(gather, range(len(read)), training=True)
 
     def _read(self, members: slice) -> _Reading:
         weights = self.policies.weights[members].detach().requires_grad_()
