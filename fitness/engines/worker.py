@@ -34,6 +34,8 @@ from fitness.model import PopulationModel, Prompts
 _START_SECONDS = 600.0
 """Loading a large model takes long."""
 _WATCH_SECONDS = 1.0
+_BEGINNINGS = 3
+"""A process that ends while it begins is begun again, up to this many times in all."""
 _LENGTH_BYTES = 8
 Arrays = dict[str, NDArray[Any]]
 Message = tuple[dict[str, Any], Arrays]
@@ -58,6 +60,8 @@ class WorkerEngine(Engine):
         self._agents: tuple[Agent, ...] = ()
         self.row_chunk: int | None = None
         self._before = Usage()
+        self._counted = False
+        """Whether reading the agents' strategies has been counted; a new process that reads them again adds nothing."""
         self._process: _Process | None = None
 
     @cached_property
@@ -80,7 +84,8 @@ class WorkerEngine(Engine):
     @property
     def usage(self) -> Usage:
         """What has been spent so far, by processes that are gone too."""
-        return _sum(self._before, Usage() if self._process is None else self._process.usage)
+        now = self._process
+        return self._before if now is None else _sum(self._before, _sum(now.usage, now.uncounted, -1))
 
     @property
     def rounding(self) -> float:
@@ -93,11 +98,14 @@ class WorkerEngine(Engine):
 
     def seat(self, agents: Sequence[Agent]) -> None:
         """Make `agents` ready."""
-        self._agents = tuple(agents)
-        if self._process is None:
-            self._begin()
-        else:
-            self._ask("seat", *_pack_agents(self._agents))
+        self._agents, self._counted = tuple(agents), False
+        if self._process is not None:
+            try:
+                self._process.call("seat", *_pack_agents(self._agents), self._work.seconds)
+            except _GoneError:
+                self.close()
+        self._begun()
+        self._counted = True
 
     def decide(self, seats: NDArray[np.int64], observations: Sequence[str], uniforms: NDArray[np.float64]) -> Decisions:
         """Choose one action per row (see `Engine.decide`).
@@ -132,32 +140,49 @@ class WorkerEngine(Engine):
             self._process = None
 
     def _ask(self, name: str, told: dict[str, Any], arrays: Arrays) -> Message:
-        """Make a call, in a new process if there is none; `decide` is tried again by who calls it, all others here."""
-        attempts = 1 if name == "decide" else 2
-        for attempt in range(1, attempts + 1):
+        """Make a call, a second time in a new process if the first died; what hangs it is for the caller to find."""
+        for attempt in (1, 2):
             try:
-                return (self._process or self._begin()).call(name, told, arrays, self._work.seconds)
-            except _GoneError:
+                return self._begun().call(name, told, arrays, self._work.seconds)
+            except _GoneError as error:
                 self.close()
-                if attempt == attempts:
+                if attempt == 2 or (name == "decide" and isinstance(error, _HangError)):
                     raise
         raise AssertionError
 
-    def _begin(self) -> "_Process":
+    def _begun(self) -> "_Process":
+        """Return the process; if there is none, begin one and seat the agents in it."""
+        for beginning in range(1, _BEGINNINGS + 1):
+            if self._process is not None:
+                return self._process
+            try:
+                self._begin()
+            except _GoneError:
+                if beginning == _BEGINNINGS:
+                    raise
+        assert self._process is not None
+        return self._process
+
+    def _begin(self) -> None:
         """Begin a process and seat the agents in it."""
         self._process = process = _Process(self._work.build)
         try:
             process.call("begin", {}, {}, _START_SECONDS)
             if self._agents:
                 process.call("seat", *_pack_agents(self._agents), self._work.seconds)
+            if self._counted:
+                process.uncounted = process.usage
         except BaseException:
             self.close()
             raise
-        return process
 
 
 class _GoneError(EngineError):
     """A process gave no answer, and is of no use any more."""
+
+
+class _HangError(_GoneError):
+    """It took longer than it may."""
 
 
 class _Process:
@@ -169,7 +194,7 @@ class _Process:
         self._process = context.Process(target=_serve, args=(theirs, build), daemon=True)
         self._process.start()
         theirs.close()
-        self.usage = Usage()
+        self.usage = self.uncounted = Usage()
 
     @property
     def pid(self) -> int | None:
@@ -185,7 +210,7 @@ class _Process:
         try:
             self._pipe.send_bytes(_encode(({**told, "call": name}, arrays)))
             if not self._pipe.poll(seconds):
-                raise _GoneError(f"worker: expected {name} to answer within {seconds:g} s, got nothing: it was ended")
+                raise _HangError(f"worker: expected {name} to answer within {seconds:g} s, got nothing: it was ended")
             answer, found = _decode(self._pipe.recv_bytes())
         except (EOFError, OSError) as error:
             raise _GoneError(f"worker: expected {name} to answer, got the end of its process") from error
@@ -297,11 +322,11 @@ def _decode(data: bytes) -> Message:
     return json.loads(data[_LENGTH_BYTES:end]), load(data[end:]) if len(data) > end else {}
 
 
-def _sum(one: Usage, other: Usage) -> Usage:
-    """Return both together."""
+def _sum(one: Usage, other: Usage, times: int = 1) -> Usage:
+    """Return one and `times` the other together."""
     return replace(
         one,
-        decisions=one.decisions + other.decisions,
-        forward_flops=one.forward_flops + other.forward_flops,
-        model_seconds=one.model_seconds + other.model_seconds,
+        decisions=one.decisions + times * other.decisions,
+        forward_flops=one.forward_flops + times * other.forward_flops,
+        model_seconds=one.model_seconds + times * other.model_seconds,
     )

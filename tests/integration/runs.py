@@ -62,7 +62,7 @@ def said(folder: Path) -> str:
 def content(folder: Path) -> dict[str, str]:
     """Return the digest of everything that a run leaves but what holds times, and the page drawn from it."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in _TIMED)
-    found = {str(path.relative_to(folder)): path.read_bytes() for path in files if "checkpoints" not in path.parts}
+    found = {str(path.relative_to(folder)): path.read_bytes() for path in files if path.name != "checkpoint.json"}
     for path in folder.glob("checkpoints/*/checkpoint.json"):
         tree = json.loads(path.read_bytes())["content"]
         del tree["wall_seconds"], tree["usage"]["model_seconds"], tree["training"]["seconds"], tree["identity"]
