@@ -6,10 +6,9 @@ Owns the pairing of parents. Does not own how a couple's child is made (`evo.ope
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evo.genome import Genome, StepSizes
-from evo.operators.selection.base import Selection
+from evo.operators.selection.base import Pool, Selection
 from evo.operators.variation import Couple
 from fitness.adapter import Adapter
 from fitness.environments.grammar import Grammar
@@ -46,7 +45,7 @@ def found(
 
 def choose_couples(
     parents: Sequence[Genome],
-    scores: NDArray[np.float64],
+    pool: Pool,
     count: int,
     crossover_rate: float,
     selection: Selection,
@@ -56,23 +55,17 @@ def choose_couples(
 
     Args:
         parents: who may breed, at least one.
-        scores: one per parent, to be maximised.
+        pool: what is known of them, in their order.
         count: how many couples.
         crossover_rate: 0 to 1; with a single parent there are no couples of two.
-        selection: chooses first parents, and their mates among all the others.
+        selection: chooses first parents, and their mates.
         rng: the only source of chance.
     """
     if not count:
         return []
-    firsts = selection.select(scores, count, rng).tolist()
+    firsts = selection.choose(pool, count, rng).tolist()
     crossed = (rng.random(count) < crossover_rate) & (len(parents) > 1)
     return [
-        (parents[first], parents[_mate(scores, first, selection, rng)]) if cross else (parents[first],)
+        (parents[first], parents[selection.mate(pool, first, rng)]) if cross else (parents[first],)
         for first, cross in zip(firsts, crossed, strict=True)
     ]
-
-
-def _mate(scores: NDArray[np.float64], first: int, selection: Selection, rng: np.random.Generator) -> int:
-    """Return the position of a second parent, chosen among all but the first."""
-    position = int(selection.select(np.delete(scores, first), 1, rng)[0])
-    return position + (position >= first)

@@ -255,8 +255,9 @@ class Generational(Algorithm):
             return found(self._next_id, self._strategies, self._initial, steps, self._grammar, rng)
         survivors, tuned = list(self._members.values()), list(self._waiting.values())
         count = self._config.population - len(survivors) - len(tuned)
-        scores = np.array([self._standing.scores[genome.id] for genome in survivors])
-        couples = choose_couples(survivors, scores, count, self._variation.crossover_rate, self._selection, rng)
+        pool = self._standing.pool([genome.id for genome in survivors])
+        couples = choose_couples(survivors, pool, count, self._variation.crossover_rate, self._selection, rng)
+        self._standing.bear([parent.id for parent in couple] for couple in couples)
         offspring = self._variation.breed(couples, self._next_id, self._generation, self._grammar, rng)
         self._next_id += count
         return survivors + tuned + offspring

@@ -3,13 +3,14 @@
 Owns `Standing`, which any algorithm that re-tests its incumbents can use. Does not own who is a member.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evo.genome import Evaluation
+from evo.operators.selection.base import Pool
 from evo.operators.selection.best import best
 
 
@@ -28,17 +29,21 @@ class Standing:
         self.evaluations: dict[int, Evaluation] = {}
         self.scores: dict[int, float] = {}
         self._priors: dict[int, float] = {}
+        self._cases: dict[int, list[float]] = {}  # of the last generation, by world
+        self._children: dict[int, int] = {}
 
     def admit(self, ids: Iterable[int]) -> None:
         """Keep the records of `ids` only, with empty ones for newcomers."""
         self.evaluations = {id_: self.evaluations.get(id_, Evaluation()) for id_ in ids}
         self._priors = {id_: prior for id_, prior in self._priors.items() if id_ in self.evaluations}
+        self._children = {id_: self._children.get(id_, 0) for id_ in self.evaluations}
 
     def merge(self, lifespans: Mapping[int, NDArray[np.float64]]) -> None:
         """Add one generation's episodes of every member; NaN is an episode that failed, of which nothing is known."""
         self.evaluations = {
             id_: known.merge(lifespans[id_][~np.isnan(lifespans[id_])]) for id_, known in self.evaluations.items()
         }
+        self._cases = {id_: _without_gaps(values).tolist() for id_, values in lifespans.items()}
 
     def score(self, weight: float) -> None:
         """Set every score anew; the prior counts as `weight` episodes."""
@@ -51,6 +56,20 @@ class Standing:
     def succeed(self, child: int, parent: int) -> None:
         """Give `child` the score of `parent`, whose place it takes, as its prior."""
         self._priors[child] = self.scores[parent]
+
+    def bear(self, couples: Iterable[Iterable[int]]) -> None:
+        """Count one more child for every parent in `couples`."""
+        for couple in couples:
+            for parent in couple:
+                self._children[parent] += 1
+
+    def pool(self, ids: Sequence[int]) -> Pool:
+        """Return what selection may know of `ids`: scores, the worlds of the last generation, children."""
+        return Pool(
+            scores=np.array([self.scores[id_] for id_ in ids]),
+            cases=np.array([self._cases[id_] for id_ in ids]),
+            children=np.array([self._children[id_] for id_ in ids], np.int64),
+        )
 
     def rank(self, ids: Iterable[int], count: int) -> list[int]:
         """Return the best `count` of those of `ids` that were tested, best first.
@@ -70,6 +89,8 @@ class Standing:
             ],
             "scores": list(map(list, self.scores.items())),
             "priors": list(map(list, self._priors.items())),
+            "cases": list(map(list, self._cases.items())),
+            "children": list(map(list, self._children.items())),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -80,6 +101,14 @@ class Standing:
         }
         self.scores = dict(map(tuple, state["scores"]))
         self._priors = dict(map(tuple, state["priors"]))
+        self._cases = dict(map(tuple, state["cases"]))
+        self._children = dict(map(tuple, state["children"]))
+
+
+def _without_gaps(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the values with each NaN, of which nothing is known, as the mean of the others; 0 if all are."""
+    gaps = np.isnan(values)
+    return np.where(gaps, 0.0 if gaps.all() else values[~gaps].mean(), values)
 
 
 def _shrink(known: Evaluation, prior: float, weight: float) -> float:
