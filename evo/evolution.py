@@ -27,6 +27,7 @@ from finetune.policies import Cost
 from finetune.trainer import Training, tune
 from fitness.agent import Agent
 from fitness.audit import audit
+from fitness.behaviour import behaviours
 from fitness.engines.population import PopulationEngine
 from fitness.environments.base import EnvironmentConfig, Ints
 from fitness.environments.grammar import Grammar
@@ -68,6 +69,8 @@ class Run:
     """How often an episode that failed is tried again."""
     environment: EnvironmentConfig
     grammar: Grammar
+    actions: tuple[str, ...]
+    """Names of what agents of the environment can do."""
     causes: tuple[str, ...]
     """What agents of the environment can die of."""
     engine: PopulationEngine
@@ -107,7 +110,8 @@ def evolve(run: Run, since: Checkpoint | None = None, check: Callable[[], None] 
         watch = _Stopwatch(run.engine)
         lives = _live(run, generation, population)
         watch.lap("rollout")
-        run.algorithm.tell(run.objective.by_agent(lives.episodes))
+        done = behaviours(lives.transitions, run.actions, [genome.id for genome in population])
+        run.algorithm.tell(run.objective.by_agent(lives.episodes), done)
         training = _tune_elites(run, generation, lives)
         spent = spent + training.cost if training else spent
         watch.lap("finetune")

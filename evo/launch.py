@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import cast
 
-from evo.algorithms.generational import GenerationalConfig
+from evo.algorithms.population import PopulationConfig
 from evo.build import Plan
 from evo.checkpoint import Checkpoint, Checkpoints
 from evo.evolution import Run, evolve
@@ -27,6 +27,7 @@ from evo.tracking.fanout import Trackers
 from evo.tracking.wandb import WandbConfig
 from finetune.methods.base import Method
 from fitness.adapter import initial_adapter
+from fitness.behaviour import behaviour_names
 from fitness.engines.config import PopulationEngineConfig
 from fitness.environments.base import EnvironmentConfig
 from fitness.files import discard_drafts
@@ -75,11 +76,12 @@ def _seat(plan: Plan, checkpoints: Checkpoints, since: Checkpoint | None) -> Run
     env = environment.make(1)
     engine = cast(PopulationEngineConfig, config.engine).build(model, env)
     spec = engine.model.lora_spec(config.adapter.rank, config.adapter.alpha)
-    algorithm = cast(GenerationalConfig, config.algorithm).build(
+    algorithm = cast(PopulationConfig, config.algorithm).build(
         env.grammar,
         initial_adapter(spec, config.seed),
         cast(Selection, config.selection),
         cast(Variation, config.variation),
+        behaviour_names(env.action_names),
     )
     name = since.name if since else plan.folder.resolve().name
     recorder = Recorder(
@@ -103,6 +105,7 @@ def _seat(plan: Plan, checkpoints: Checkpoints, since: Checkpoint | None) -> Run
         retries=config.retries,
         environment=environment,
         grammar=env.grammar,
+        actions=tuple(env.action_names),
         causes=env.causes,
         engine=engine,
         objective=cast(Objective, config.objective),

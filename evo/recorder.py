@@ -100,10 +100,10 @@ class Recorder:
         names = {"action_names": self._env.action_names, "vital_names": self._env.vital_names}
         write_transitions(self._folder, source, lives.transitions, **names)
         write_episodes(self._folder, source, lives.episodes)
-        digests = {row.id: row.adapter for row in rows}
         for genome in survivors:
-            self._keep(digests[genome.id], genome.adapter)
-        self._lineage.observe(record.generation, population, self._grammar)
+            self._keep(genome.adapter)
+        living = {genome.id: genome for genome in (*population, *survivors)}
+        self._lineage.observe(record.generation, list(living.values()), self._grammar)
         self._lineage.write(self._folder / _PHYLOGENY)
         self._genomes.append(record.generation, [row.row() for row in rows])
         self._generations.append(record.generation, [record.row()])
@@ -137,9 +137,9 @@ class Recorder:
         self._write_manifest(seconds)
         write_atomically(self._folder / "summary.json", summary.to_json().encode())
 
-    def _keep(self, digest: str, adapter: Adapter) -> None:
+    def _keep(self, adapter: Adapter) -> None:
         """Write an adapter under its digest, once; a folder appears only when it is whole."""
-        target = self._folder / "adapters" / digest
+        target = self._folder / "adapters" / adapter.digest()
         if not target.exists():
             write_folder_atomically(target, lambda draft: save_adapter(adapter, draft, self._base_model))
 

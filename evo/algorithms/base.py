@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from evo.genome import Evaluation, Genome
 from fitness.adapter import Adapter
@@ -64,12 +64,15 @@ class Algorithm(ABC):
         """
 
     @abstractmethod
-    def tell(self, lifespans: Mapping[int, ArrayLike]) -> None:
+    def tell(
+        self, lifespans: Mapping[int, ArrayLike], behaviours: Mapping[int, NDArray[np.float64]] | None = None
+    ) -> None:
         """Take what the genomes of the last `ask` lived, judge tuned children, choose who survives.
 
         Args:
             lifespans: genome id -> [n] steps lived, one per episode, in the order of the generation's seeds; NaN where
                 an episode failed.
+            behaviours: genome id -> [d] what it did (`fitness.behaviour`), for algorithms that look at it.
 
         Raises:
             RuntimeError: nothing was asked.

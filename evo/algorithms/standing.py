@@ -39,9 +39,10 @@ class Standing:
         self._children = {id_: self._children.get(id_, 0) for id_ in self.evaluations}
 
     def merge(self, lifespans: Mapping[int, NDArray[np.float64]]) -> None:
-        """Add one generation's episodes of every member; NaN is an episode that failed, of which nothing is known."""
+        """Add a generation's episodes of those who lived it; NaN is one that failed, of which nothing is known."""
         self.evaluations = {
-            id_: known.merge(lifespans[id_][~np.isnan(lifespans[id_])]) for id_, known in self.evaluations.items()
+            id_: known.merge(lifespans[id_][~np.isnan(lifespans[id_])]) if id_ in lifespans else known
+            for id_, known in self.evaluations.items()
         }
         self._cases = {id_: _without_gaps(values).tolist() for id_, values in lifespans.items()}
 

@@ -1,0 +1,102 @@
+"""Controls: what selection and heredity are measured against, at the same price.
+
+Owns `Frozen` (nothing changes and nobody is chosen), `BestOfN` (founders are drawn once, and the best is found) and
+`RandomSearch` (new founders in every generation, the best are kept). A control tunes nobody, whatever `elites` is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from evo.algorithms.population import Behaviours, Ids, Materials, PopulationAlgorithm, PopulationConfig
+from evo.genome import Genome
+from fitness.adapter import AdapterStack
+from fitness.checks import check_integer
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrozenConfig(PopulationConfig):
+    """Nothing at all: the founders live in every generation, and the first of them is reported, unchosen."""
+
+    def assemble(self, materials: Materials, ids: Ids) -> "Frozen":
+        """See `PopulationConfig.assemble`."""
+        return Frozen(self, materials, ids)
+
+
+class Frozen(PopulationAlgorithm):
+    """The founders for ever, in the order of their birth."""
+
+    def elites(self) -> list[Genome]:
+        """Return nobody."""
+        return []
+
+    def _assemble(self, rng: np.random.Generator) -> list[Genome]:
+        """Return the founders."""
+        return list(self._members.values())
+
+    def _survive(self, candidates: Sequence[int], behaviours: Behaviours) -> list[Genome]:
+        """Return them all."""
+        return [self._members[id_] for id_ in candidates]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestOfNConfig(PopulationConfig):
+    """N founders are drawn once; every generation tests all of them again, and the best mean is reported."""
+
+    def assemble(self, materials: Materials, ids: Ids) -> "BestOfN":
+        """See `PopulationConfig.assemble`."""
+        return BestOfN(self, materials, ids)
+
+
+class BestOfN(Frozen):
+    """The founders for ever, the best first."""
+
+    def _survive(self, candidates: Sequence[int], behaviours: Behaviours) -> list[Genome]:
+        """Return them all, the best first."""
+        return [self._members[id_] for id_ in self._standing.rank(candidates, len(candidates))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomSearchConfig(PopulationConfig):
+    """New founders in every generation, mutated once, so that adapters are drawn at random too; the best are kept."""
+
+    survivors: int = 1
+    """Best members that are kept and tested again; at least 1."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that leave no search."""
+        super().__post_init__()
+        check_integer("survivors", self.survivors, 1, self.population - 1, "the population but one")
+
+    def assemble(self, materials: Materials, ids: Ids) -> "RandomSearch":
+        """See `PopulationConfig.assemble`."""
+        return RandomSearch(self, materials, ids)
+
+
+class RandomSearch(PopulationAlgorithm):
+    """Nothing is inherited."""
+
+    def __init__(self, config: RandomSearchConfig, materials: Materials, ids: Ids) -> None:
+        """See `PopulationConfig.build`."""
+        super().__init__(config, materials, ids)
+        self._kept = config.survivors
+
+    def elites(self) -> list[Genome]:
+        """Return nobody."""
+        return []
+
+    def _assemble(self, rng: np.random.Generator) -> list[Genome]:
+        """Return the best so far, and new founders with a mutated adapter each."""
+        kept = list(self._members.values())
+        founders = self._found(rng, self._numbers.population - len(kept))
+        variation = self._materials.variation
+        if not variation.adapter_mutation_rate:
+            return kept + founders
+        steps = np.full(len(founders), variation.founder_steps.adapter)
+        stack = variation.adapter_mutation.mutate(AdapterStack.of([one.adapter for one in founders]), steps, rng)
+        return kept + [replace(one, adapter=adapter) for one, adapter in zip(founders, stack, strict=True)]
+
+    def _survive(self, candidates: Sequence[int], behaviours: Behaviours) -> list[Genome]:
+        """Return the best."""
+        return [self._members[id_] for id_ in self._standing.rank(candidates, self._kept)]

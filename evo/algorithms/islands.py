@@ -1,0 +1,165 @@
+"""Islands: populations apart, between which a few migrate.
+
+Owns the archipelago; each island is a generational algorithm of its own, with its own survivors and running means. Ids
+are counted for all of them together.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from evo.algorithms.base import Algorithm, AlgorithmState, Judgement
+from evo.algorithms.generational import Generational, GenerationalConfig
+from evo.algorithms.population import Behaviours, Ids, Materials, PopulationConfig
+from evo.genome import Evaluation, Genome, pack
+from fitness.adapter import Adapter
+from fitness.checks import check_integer
+from fitness.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class IslandsConfig(PopulationConfig):
+    """Numbers of the archipelago; `survivors` and `lifetime` are each island's (see `GenerationalConfig`).
+
+    Example: `IslandsConfig(population=32, elites=4, islands=4, every=5, migrants=1)`
+    """
+
+    islands: int = 4
+    """How many, at least 2; each has an equal part of the population and of the elites."""
+    every: int = 5
+    """Generations between two migrations, at least 1."""
+    migrants: int = 1
+    """Best survivors of each island of which a clone goes to the next, at least 0."""
+    survivors: int | None = None
+    """Of each island."""
+    lifetime: int | None = None
+    """Of each genome."""
+
+    def __post_init__(self) -> None:
+        """Refuse islands of different sizes."""
+        super().__post_init__()
+        check_integer("islands", self.islands, 2)
+        check_integer("every", self.every, 1)
+        check_integer("migrants", self.migrants, 0)
+        for name in ("population", "elites"):
+            if getattr(self, name) % self.islands:
+                raise ConfigError(
+                    f"{name}: expected a multiple of the {self.islands} islands, got {getattr(self, name)}"
+                )
+        island = self.island
+        if island.num_survivors + island.elites + self.migrants > island.population or (
+            self.migrants > island.num_survivors
+        ):
+            raise ConfigError(
+                f"migrants: expected room beside {island.num_survivors} survivors and {island.elites} tuned children "
+                f"on an island of {island.population}, got {self.migrants}"
+            )
+
+    @property
+    def island(self) -> GenerationalConfig:
+        """Numbers of one island."""
+        return GenerationalConfig(
+            population=self.population // self.islands,
+            elites=self.elites // self.islands,
+            shrinkage=self.shrinkage,
+            tolerance=self.tolerance,
+            strategies=self.strategies,
+            survivors=self.survivors,
+            lifetime=self.lifetime,
+        )
+
+    def assemble(self, materials: Materials, ids: Ids) -> "Islands":
+        """See `PopulationConfig.assemble`."""
+        return Islands(self, materials, ids)
+
+
+class Islands(Algorithm):
+    """Generational algorithms on a ring (Whitley, Rana and Heckendorn 1999).
+
+    Every `every` generations, clones of each island's best go to the next island, where they are tested like newborn:
+    what an island knows of a genome is what it saw itself.
+    """
+
+    def __init__(self, config: IslandsConfig, materials: Materials, ids: Ids) -> None:
+        """See `PopulationConfig.build`."""
+        self._config = config
+        self._islands = [Generational(config.island, materials, ids) for _ in range(config.islands)]
+        self._home: dict[int, int] = {}  # id -> island, of those asked or surviving
+
+    def ask(self, rng: np.random.Generator) -> list[Genome]:
+        """Return the members of all islands, one island after the other. See `Algorithm.ask`."""
+        asked = [island.ask(rng) for island in self._islands]
+        self._home = {genome.id: place for place, group in enumerate(asked) for genome in group}
+        return pack([genome for group in asked for genome in group])
+
+    def tell(self, lifespans: Mapping[int, ArrayLike], behaviours: Behaviours | None = None) -> None:
+        """Tell every island of its own; let the best migrate when it is time. See `Algorithm.tell`."""
+        unknown = sorted(set(lifespans) - set(self._home))
+        if unknown:
+            raise ValueError(f"lifespans: expected the genomes that were asked, got also {unknown}")
+        for place, island in enumerate(self._islands):
+            own = {id_: values for id_, values in lifespans.items() if self._home[id_] == place}
+            island.tell(own, behaviours)
+        if self._islands[0].generation % self._config.every == 0:
+            leaving = [island.survivors()[: self._config.migrants] for island in self._islands]
+            for place, migrants in enumerate(leaving):
+                self._islands[(place + 1) % len(self._islands)].welcome(migrants)
+
+    def survivors(self) -> list[Genome]:
+        """Return those of all islands, best first. See `Algorithm.survivors`."""
+        return self._ranked([island.survivors() for island in self._islands])
+
+    def elites(self) -> list[Genome]:
+        """Return each island's, best first. See `Algorithm.elites`."""
+        return self._ranked([island.elites() for island in self._islands])
+
+    def tuned(self, parent: int, adapter: Adapter) -> Genome:
+        """Return a child of one island. See `Algorithm.tuned`."""
+        return self._islands[self._home.get(parent, 0)].tuned(parent, adapter)
+
+    def adopt(self, pairs: Sequence[tuple[int, Genome]]) -> None:
+        """Queue each child on its parent's island. See `Algorithm.adopt`."""
+        for place, island in enumerate(self._islands):
+            island.adopt([pair for pair in pairs if self._home.get(pair[0], 0) == place])
+
+    @property
+    def evaluations(self) -> Mapping[int, Evaluation]:
+        """See `Algorithm.evaluations`."""
+        return {id_: known for island in self._islands for id_, known in island.evaluations.items()}
+
+    @property
+    def scores(self) -> Mapping[int, float]:
+        """See `Algorithm.scores`."""
+        return {id_: score for island in self._islands for id_, score in island.scores.items()}
+
+    @property
+    def judgements(self) -> tuple[Judgement, ...]:
+        """See `Algorithm.judgements`."""
+        return tuple(verdict for island in self._islands for verdict in island.judgements)
+
+    def state(self) -> AlgorithmState:
+        """Return the islands' states. See `Algorithm.state`."""
+        states = [island.state() for island in self._islands]
+        genomes = {genome.id: genome for state in states for genome in state.genomes}
+        data = {
+            "islands": [dict(state.data) for state in states],
+            "genomes": [[genome.id for genome in state.genomes] for state in states],
+            "home": list(map(list, self._home.items())),
+        }
+        return AlgorithmState(data, tuple(genomes[id_] for id_ in sorted(genomes)))
+
+    def restore(self, state: AlgorithmState) -> None:
+        """Become what `state` describes. See `Algorithm.restore`."""
+        data: Mapping[str, Any] = state.data
+        genomes = {genome.id: genome for genome in state.genomes}
+        for island, own, ids in zip(self._islands, data["islands"], data["genomes"], strict=True):
+            island.restore(AlgorithmState(own, tuple(genomes[id_] for id_ in ids)))
+        self._home = dict(map(tuple, data["home"]))
+
+    def _ranked(self, groups: Sequence[Sequence[Genome]]) -> list[Genome]:
+        """Return all of them, best first; ties by id."""
+        scores = self.scores
+        return sorted((one for group in groups for one in group), key=lambda one: (-scores[one.id], one.id))
