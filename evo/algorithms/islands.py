@@ -28,7 +28,7 @@ class IslandsConfig(PopulationConfig):
     """
 
     islands: int = 4
-    """How many, at least 2; each has an equal part of the population and of the elites."""
+    """How many, at least 2; the population and the elites are divided among them."""
     every: int = 5
     """Generations between two migrations, at least 1."""
     migrants: int = 1
@@ -44,31 +44,31 @@ class IslandsConfig(PopulationConfig):
         check_integer("islands", self.islands, 2)
         check_integer("every", self.every, 1)
         check_integer("migrants", self.migrants, 0)
-        for name in ("population", "elites"):
-            if getattr(self, name) % self.islands:
+        if self.population < 2 * self.islands:
+            raise ConfigError(f"islands: expected two members each of {self.population}, got {self.islands} islands")
+        for island in self.each:
+            room = island.population - island.num_survivors - island.elites
+            if self.migrants > min(room, island.num_survivors):
                 raise ConfigError(
-                    f"{name}: expected a multiple of the {self.islands} islands, got {getattr(self, name)}"
+                    f"migrants: expected room beside {island.num_survivors} survivors and {island.elites} tuned "
+                    f"children on an island of {island.population}, got {self.migrants}"
                 )
-        island = self.island
-        if island.num_survivors + island.elites + self.migrants > island.population or (
-            self.migrants > island.num_survivors
-        ):
-            raise ConfigError(
-                f"migrants: expected room beside {island.num_survivors} survivors and {island.elites} tuned children "
-                f"on an island of {island.population}, got {self.migrants}"
-            )
 
     @property
-    def island(self) -> GenerationalConfig:
-        """Numbers of one island."""
-        return GenerationalConfig(
-            population=self.population // self.islands,
-            elites=self.elites // self.islands,
-            shrinkage=self.shrinkage,
-            tolerance=self.tolerance,
-            strategies=self.strategies,
-            survivors=self.survivors,
-            lifetime=self.lifetime,
+    def each(self) -> tuple[GenerationalConfig, ...]:
+        """Numbers of every island; the first have one member, or one elite, more, where parts are not equal."""
+        members, elites = (_parts(total, self.islands) for total in (self.population, self.elites))
+        return tuple(
+            GenerationalConfig(
+                population=population,
+                elites=tuned,
+                shrinkage=self.shrinkage,
+                tolerance=self.tolerance,
+                strategies=self.strategies,
+                survivors=self.survivors,
+                lifetime=self.lifetime,
+            )
+            for population, tuned in zip(members, elites, strict=True)
         )
 
     def assemble(self, materials: Materials, ids: Ids) -> "Islands":
@@ -86,7 +86,7 @@ class Islands(Algorithm):
     def __init__(self, config: IslandsConfig, materials: Materials, ids: Ids) -> None:
         """See `PopulationConfig.build`."""
         self._config = config
-        self._islands = [Generational(config.island, materials, ids) for _ in range(config.islands)]
+        self._islands = [Generational(island, materials, ids) for island in config.each]
         self._home: dict[int, int] = {}  # id -> island, of those asked or surviving
 
     def ask(self, rng: np.random.Generator) -> list[Genome]:
@@ -163,3 +163,8 @@ class Islands(Algorithm):
         """Return all of them, best first; ties by id."""
         scores = self.scores
         return sorted((one for group in groups for one in group), key=lambda one: (-scores[one.id], one.id))
+
+
+def _parts(total: int, parts: int) -> list[int]:
+    """Return whole numbers that differ by at most one and sum to `total`."""
+    return [total // parts + (place < total % parts) for place in range(parts)]

@@ -1,0 +1,144 @@
+"""What every algorithm promises."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evo.algorithms.base import Algorithm, AlgorithmState
+from evo.build import build_run
+from evo.genome import Genome
+from fitness.adapter import AdapterStack
+from tests.evo.algorithms.members import MEMBERS, POPULATION, behave, build, generation, ones, plain
+from tests.evo.samples import copy_of
+
+KEEPING = ("generational", "steady_state", "islands", "map_elites", "dominated_novelty", "best_of_n", "random_search")
+"""Those that promise never to lose the best genome that they have met, where lives are not a matter of luck."""
+BREEDING = ("generational", "comma", "mortal", "steady_state", "islands", "map_elites", "dominated_novelty")
+
+
+def score(genome: Genome) -> float:
+    return 10.0 * ones(genome)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_every_generation_is_full_and_every_id_new(name: str) -> None:
+    algorithm, seen = build(MEMBERS[name]), dict[int, str]()
+    for seed in range(8):
+        genomes = generation(algorithm, seed, score, noise=3.0)
+        assert len({one.id for one in genomes}) == len(genomes) == POPULATION
+        for one in genomes:
+            assert seen.setdefault(one.id, str(one.genes)) == str(one.genes)
+            assert set(one.parents) <= seen.keys()
+            assert one.born <= seed
+        assert algorithm.evaluations.keys() >= {one.id for one in genomes}
+        assert algorithm.best().id in seen
+    assert len(seen) > POPULATION or name in ("frozen", "best_of_n")
+
+
+@pytest.mark.parametrize("name", KEEPING)
+def test_the_best_is_kept(name: str) -> None:
+    algorithm, best = build(replace(MEMBERS[name], shrinkage=0.0)), 0
+    for seed in range(12):
+        best = max(best, *map(ones, generation(algorithm, seed, score)))
+        assert max(map(ones, algorithm.survivors())) == best
+        assert ones(algorithm.best()) == best
+
+
+@pytest.mark.parametrize("name", BREEDING)
+def test_what_lives_longer_spreads(name: str) -> None:
+    shares = {}
+    for sign in (1, -1):
+        algorithm = build(MEMBERS[name])
+        for seed in range(10):
+            last = generation(algorithm, seed, lambda one, sign=sign: sign * score(one))  # type: ignore[misc]
+        shares[sign] = np.mean([ones(one) for one in last])
+    assert shares[1] > shares[-1] + 1
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+@pytest.mark.parametrize("pending", [True, False])
+def test_a_restored_run_goes_on_bit_for_bit(name: str, pending: bool) -> None:
+    algorithm, other = build(MEMBERS[name]), build(MEMBERS[name])
+    for seed in range(4):
+        generation(algorithm, seed, score, noise=3.0)
+    if pending:
+        genomes = algorithm.ask(np.random.default_rng(4))
+    state = algorithm.state()
+    other.restore(AlgorithmState(json.loads(json.dumps(dict(state.data), allow_nan=False)), state.genomes))
+    assert plain(other.state()) == plain(state)
+    if pending:
+        for one in (algorithm, other):
+            one.tell({genome.id: [score(genome)] * 4 for genome in genomes}, behave(genomes))
+    for seed in range(5, 9):
+        records = [[one.record() for one in generation(which, seed, score, 3.0)] for which in (algorithm, other)]
+        assert records[0] == records[1]
+    assert plain(other.state()) == plain(algorithm.state())
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_the_same_seeds_give_the_same_run(name: str) -> None:
+    runs = [[[g.record() for g in generation(a, seed, score, 3.0)] for seed in range(5)] for a in _two(name)]
+    assert runs[0] == runs[1]
+
+
+def _two(name: str) -> tuple[Algorithm, Algorithm]:
+    return build(MEMBERS[name]), build(MEMBERS[name])
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_who_was_asked_is_left_as_it_was(name: str) -> None:
+    algorithm = build(MEMBERS[name])
+    for seed in range(3):
+        genomes = generation(algorithm, seed, score, 3.0)
+        stack = AdapterStack.of([one.adapter for one in genomes])
+        before = copy_of(stack)
+        generation(algorithm, 100 + seed, score, 3.0)
+        for name_ in stack.spec.modules:
+            np.testing.assert_array_equal(stack.a[name_], before.a[name_])
+            np.testing.assert_array_equal(stack.b[name_], before.b[name_])
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+@pytest.mark.parametrize("bad", [math.inf, -math.inf])
+def test_lives_that_are_no_numbers_are_refused(name: str, bad: float) -> None:
+    algorithm = build(MEMBERS[name])
+    genomes = algorithm.ask(np.random.default_rng(0))
+    lives = {one.id: [1.0, 2.0] for one in genomes}
+    with pytest.raises(ValueError, match="lifespans"):
+        algorithm.tell(lives | {genomes[3].id: [1.0, bad]}, behave(genomes))
+    with pytest.raises(ValueError, match="lifespans"):
+        algorithm.tell({one.id: [math.nan] * 2 for one in genomes}, behave(genomes))
+    with pytest.raises(ValueError, match="lifespans"):
+        algorithm.tell(lives | {10_000: [1.0, 2.0]}, behave(genomes))
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_a_genome_whose_lives_all_failed_is_no_survivor_while_others_lived(name: str) -> None:
+    algorithm = build(MEMBERS[name])
+    genomes = algorithm.ask(np.random.default_rng(0))
+    failed = max(genomes, key=lambda one: (ones(one), -one.id))
+    lives = {one.id: [math.nan, math.nan] if one is failed else [score(one), score(one)] for one in genomes}
+    algorithm.tell(lives, behave(genomes))
+    if name != "frozen":
+        assert algorithm.best().id != failed.id
+    generation(algorithm, 1, score)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_calls_out_of_order_are_refused(name: str) -> None:
+    algorithm = build(MEMBERS[name])
+    for call in (algorithm.survivors, lambda: algorithm.tell({}), algorithm.best):
+        with pytest.raises(RuntimeError, match="expected"):
+            call()
+    algorithm.ask(np.random.default_rng(0))
+    with pytest.raises(RuntimeError, match="expected"):
+        algorithm.ask(np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("path", sorted(Path("conf/algorithm").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_config_can_be_built(path: Path) -> None:
+    assert build_run([f"algorithm={path.stem}"]).config.population
