@@ -13,6 +13,11 @@ ROOT = Path(__file__).resolve().parent.parent
 _FILE = re.compile(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
+def look_in(folder: Path) -> None:
+    """Plant: modules are found in a folder of the user's."""
+    sys.path.insert(0, str(folder))
+
+
 def test_an_operator_a_selector_and_an_algorithm_of_ones_own(tmp_path: Path) -> None:
     files = _FILE.findall((ROOT / "docs" / "extending.md").read_text())
     assert len(files) == 6
@@ -21,8 +26,7 @@ def test_an_operator_a_selector_and_an_algorithm_of_ones_own(tmp_path: Path) -> 
         (tmp_path / name).write_text(text)
     folder, where = tmp_path / "place" / "run", f"hydra.searchpath=[file://{tmp_path / 'my_conf'}]"
     mine = ["selection=favourite", "algorithm=restless", "variation=shuffled", where, "population=6"]
-    find = partial(sys.path.insert, 0, str(tmp_path))
-    process = command(folder, "evolve", *OVERRIDES, *mine, f"hydra.run.dir={folder}", plant=find)
+    process = command(folder, "evolve", *OVERRIDES, *mine, f"hydra.run.dir={folder}", plant=partial(look_in, tmp_path))
     process.join(120)
     assert process.exitcode == 0, said(folder)
     config = (folder / "config.yaml").read_text()
