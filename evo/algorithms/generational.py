@@ -19,7 +19,7 @@ from fitness.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationalConfig(PopulationConfig):
-    """Numbers of the generational algorithm.
+    """Numbers of the generational algorithm (Schwefel and Rudolph 1995, https://doi.org/10.1007/3-540-59496-5_351).
 
     Example: `GenerationalConfig(population=32, elites=4).build(grammar, initial, Tournament(size=3), Variation())`
     """
@@ -64,8 +64,7 @@ class Generational(PopulationAlgorithm):
     """(mu, kappa, lambda) with re-tested incumbents, shrunken means and Lamarckian children.
 
     The best mu by shrunken mean (`Standing`) survive, where the prior weighs `shrinkage` times a generation's episodes.
-    A limit on age forgets lucky means and lets a population leave a peak (Schwefel and Rudolph 1995,
-    https://doi.org/10.1007/3-540-59496-5_351); who is too old to live on is still a parent once.
+    A limit on age forgets lucky means and lets a population leave a peak; who is too old to live on is a parent once.
     """
 
     def __init__(self, config: GenerationalConfig, materials: Materials, ids: Ids) -> None:

@@ -22,7 +22,7 @@ from fitness.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class IslandsConfig(PopulationConfig):
-    """Numbers of the archipelago; `survivors` and `lifetime` are each island's (see `GenerationalConfig`).
+    """Numbers of the archipelago (Whitley, Rana and Heckendorn 1999); `survivors` and `lifetime` are each island's.
 
     Example: `IslandsConfig(population=32, elites=4, islands=4, every=5, migrants=1)`
     """
@@ -77,7 +77,7 @@ class IslandsConfig(PopulationConfig):
 
 
 class Islands(Algorithm):
-    """Generational algorithms on a ring (Whitley, Rana and Heckendorn 1999).
+    """Generational algorithms on a ring.
 
     Every `every` generations, clones of each island's best go to the next island, where they are tested like newborn:
     what an island knows of a genome is what it saw itself.

@@ -6,6 +6,7 @@ float rounding only, and chance comes with each row, so the same agent lives the
 """
 
 import time
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -48,7 +49,7 @@ class PopulationEngine(Engine):
             raise EngineError(f"engine.row_chunk: expected an integer of at least 1, got {row_chunk}")
         self.model, self.row_chunk = model, row_chunk
         self.prompts = model.prompts(action_names, manual)
-        self._tokens: dict[str, list[int]] = {}
+        self._tokens: dict[str, Sequence[int]] = {}  # compact, for there may be many
         self._probes: list[str] = []
         self._usage = Usage()
         self._agents: tuple[Agent, ...] = ()
@@ -142,12 +143,12 @@ class PopulationEngine(Engine):
             raise EngineError(f"seats: expected numbers from 0 to {len(self._agents) - 1}, got {seats.max()}")
         return self._prefix
 
-    def _encode(self, observations: Sequence[str]) -> list[list[int]]:
+    def _encode(self, observations: Sequence[str]) -> list[Sequence[int]]:
         """Return each observation's row tokens, encoding every distinct text once."""
         if len(self._tokens) > _CACHED_OBSERVATIONS:
             self._tokens = {}
         new = [text for text in dict.fromkeys(observations) if text not in self._tokens]
-        self._tokens.update(zip(new, self.prompts.rows(new), strict=True))
+        self._tokens.update((text, array("i", row)) for text, row in zip(new, self.prompts.rows(new), strict=True))
         return [self._tokens[text] for text in observations]
 
     def _read(self, stack: AdapterStack) -> Prefix:
@@ -169,7 +170,7 @@ class PopulationEngine(Engine):
         return Prefix.join(parts)
 
     def _score(
-        self, prefixes: Mapping[tuple[int, ...], Prefix], groups: Sequence["Group"], rows: Sequence[list[int]]
+        self, prefixes: Mapping[tuple[int, ...], Prefix], groups: Sequence["Group"], rows: Sequence[Sequence[int]]
     ) -> NDArray[np.float32]:
         """Return the action log-probabilities [n, A] of all rows."""
         padded = [pad_rows([[rows[i] for i in members] for members in group.members]) for group in groups]

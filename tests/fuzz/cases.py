@@ -4,12 +4,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from fitness.errors import ForagerError
 
+CASES = int(os.environ.get("FUZZ", "20"))
+patient = pytest.mark.timeout(max(300, 3 * CASES))
+"""A case takes up to a second on a busy machine."""
 fuzzed = settings(
-    max_examples=int(os.environ.get("FUZZ", "20")),
+    max_examples=CASES,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     database=None,

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from evo.build import build_run, read_plan
 from evo.compose import compose_run, to_yaml
-from tests.fuzz.cases import fuzzed, works_or_says_why
+from tests.fuzz.cases import fuzzed, patient, works_or_says_why
+
+pytestmark = patient
 
 
 def leaves(node: Any, field: str = "") -> Iterator[str]:

@@ -14,7 +14,9 @@ from fitness.environments.forage.config import ForageConfig
 from fitness.environments.forage.env import ForageVectorEnv
 from fitness.rollout import roll_out
 from tests.fitness.test_rollout import AGENTS, wander
-from tests.fuzz.cases import fuzzed
+from tests.fuzz.cases import fuzzed, patient
+
+pytestmark = patient
 
 ANSWERS: dict[str, list[Any]] = {
     "observe": [[], None, ["x"], [1, 2, 3], ["x"] * 999, 7, [None] * 9, "a text"],

@@ -20,7 +20,9 @@ from fitness.errors import AdapterError
 from fitness.telemetry import read_table, table_path
 from tests.evo import fake_run
 from tests.evo.samples import genome
-from tests.fuzz.cases import fuzzed, works_or_says_why
+from tests.fuzz.cases import fuzzed, patient, works_or_says_why
+
+pytestmark = patient
 
 ADAPTER = genome(0).adapter
 

@@ -17,7 +17,9 @@ from fitness.environments.forage.world import ACTIONS
 from fitness.model import ModelConfig, PopulationModel, load_base_model
 from tests.evo import fake_run
 from tests.fitness.models import population_model, random_adapter, save_tiny
-from tests.fuzz.cases import fuzzed, works_or_says_why
+from tests.fuzz.cases import fuzzed, patient, works_or_says_why
+
+pytestmark = patient
 
 HOSTILE = st.one_of(
     st.text(max_size=200),
