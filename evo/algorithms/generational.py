@@ -256,9 +256,9 @@ class Generational(Algorithm):
         survivors, tuned = list(self._members.values()), list(self._waiting.values())
         count = self._config.population - len(survivors) - len(tuned)
         pool = self._standing.pool([genome.id for genome in survivors])
-        couples = choose_couples(survivors, pool, count, self._variation.crossover_rate, self._selection, rng)
+        couples = choose_couples(survivors, pool, count, self._variation, self._selection, rng)
         self._standing.bear([parent.id for parent in couple] for couple in couples)
-        offspring = self._variation.breed(couples, self._next_id, self._generation, self._grammar, rng)
+        offspring = self._variation.breed(couples, self._next_id, self._generation, self._grammar, rng, survivors)
         self._next_id += count
         return survivors + tuned + offspring
 

@@ -8,16 +8,29 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evo.operators.adapter_mutation import AdapterMutation, GaussianMutation
+from evo.operators.adapter_mutation import (
+    AdapterMutation,
+    GaussianMutation,
+    LayerSelectiveMutation,
+    SingularMaskMutation,
+    SvdStructuredMutation,
+)
 from fitness.adapter import AdapterStack, LoraSpec, initial_adapter
 from fitness.errors import ConfigError
-from tests.evo.samples import SPEC, copy_of, random_adapter, same
+from tests.evo.samples import SPEC, copy_of, dense, random_adapter, same
 
-MUTATIONS = [GaussianMutation(), GaussianMutation(down=True)]
+MUTATIONS = [
+    GaussianMutation(),
+    GaussianMutation(down=True),
+    LayerSelectiveMutation(),
+    LayerSelectiveMutation(share=1.0, mutation=SingularMaskMutation()),
+    SingularMaskMutation(),
+    SvdStructuredMutation(),
+]
 WIDE = LoraSpec(rank=8, alpha=16.0, shapes=(("m", 256, 256),))
 
 
-@pytest.mark.parametrize("operator", MUTATIONS)
+@pytest.mark.parametrize("operator", MUTATIONS, ids=repr)
 @given(seed=st.integers(0, 10_000), steps=st.lists(st.floats(0, 2), min_size=3, max_size=3))
 @settings(max_examples=20, deadline=None)
 def test_contract(operator: AdapterMutation, seed: int, steps: list[float]) -> None:
@@ -64,11 +77,25 @@ def test_down_factor_moves_only_if_asked() -> None:
     assert not torch.equal(moved.a["up"], stack.a["up"])
 
 
+@pytest.mark.parametrize("operator", MUTATIONS, ids=repr)
+def test_each_adapter_has_a_step_size_of_its_own(operator: AdapterMutation) -> None:
+    """What a step of 0 leaves alone, a larger step moves, and one larger still moves further on the whole."""
+    stack = AdapterStack.of([random_adapter(0)] * 60)
+    mutants = operator.mutate(stack, np.repeat([0.0, 0.1, 0.4], 20), np.random.default_rng(0))
+    moved = [
+        sum(float((dense(mutants[i], name) - dense(stack[i], name)).norm()) for name in SPEC.modules) for i in range(60)
+    ]
+    still, little, much = np.array(moved).reshape(3, 20).mean(axis=1)
+    assert still == 0
+    assert 2 * little < much
+
+
+@pytest.mark.parametrize("operator", MUTATIONS, ids=repr)
 @pytest.mark.parametrize("sizes", [[0.1], [0.1, -0.1], [0.1, math.nan]])
-def test_bad_step_sizes_are_refused(sizes: list[float]) -> None:
+def test_bad_step_sizes_are_refused(operator: AdapterMutation, sizes: list[float]) -> None:
     stack = AdapterStack.of([random_adapter(0), random_adapter(1)])
     with pytest.raises(ValueError, match="step_sizes: expected"):
-        GaussianMutation().mutate(stack, np.array(sizes), np.random.default_rng(0))
+        operator.mutate(stack, np.array(sizes), np.random.default_rng(0))
 
 
 def test_bad_fields_are_refused() -> None:
