@@ -60,9 +60,9 @@ class TiesCrossover(AdapterCrossover):
 
     def _elect(self, deltas: Tensor) -> Tensor:
         """Return the merged [n, out, in] of both parents' [2, n, out, in]."""
-        sizes = deltas.abs().flatten(2)
-        count = max(1, round(self.density * sizes.shape[2]))
-        least = sizes.kthvalue(sizes.shape[2] - count + 1, dim=2).values[..., None, None]
+        sizes = deltas.abs().flatten(2).numpy()
+        place = sizes.shape[2] - max(1, round(self.density * sizes.shape[2]))
+        least = torch.from_numpy(np.partition(sizes, place, axis=2)[..., place, None, None])  # PyTorch is slower here
         kept = torch.where(deltas.abs() >= least, deltas, 0.0)
         sign = kept.sum(dim=0).sign()
         agree = (kept.sign() == sign) & (sign != 0)

@@ -1,4 +1,4 @@
-"""Every adapter crossover does in delta W what its definition says, against dense algebra written out for one couple."""
+"""Every adapter crossover does in delta W what its definition says, against dense algebra for one couple."""
 
 import itertools
 
@@ -119,7 +119,7 @@ def test_extrapolation_draws_one_eta_for_each_couple() -> None:
     children = ExtrapolateCrossover(eta=(1.0, 1.5)).cross(first, second, np.random.default_rng(0))
     eta = np.array([[float(dense(c, n).norm() / dense(first[0], n).norm()) for n in SPEC.modules] for c in children])
     assert np.ptp(eta, axis=1).max() < 1e-5
-    assert np.quantile(eta[:, 0], [0.0, 0.5, 1.0]) == pytest.approx([1.0, 1.25, 1.5], abs=0.03)
+    assert np.quantile(eta[:, 0], [0.0, 0.5, 1.0]) == pytest.approx([1.0, 1.25, 1.5], abs=0.06)
     assert ExtrapolateCrossover.ordered
 
 
@@ -160,15 +160,14 @@ def test_random_components_are_every_choice_alike() -> None:
 
 
 def test_both_parents_fill_the_rank_between_them() -> None:
-    child = cross(SingularCrossover(share=0.25), random_adapter(0), random_adapter(1))
+    """Taking the one component of the first parent out of the child leaves the three of the second."""
+    one = random_adapter(0)
+    child = cross(SingularCrossover(share=0.25), one, random_adapter(1))
     for name in SPEC.modules:
         assert float(torch.linalg.svdvals(dense(child, name))[3]) > 0.1
-        rest = dense(child, name)
-        mine = torch.linalg.svd(dense(random_adapter(0), name), full_matrices=False)
-        kept = [float(torch.linalg.matrix_rank(rest - s * torch.outer(u, v), atol=1e-3)) for u, s, v in zip(
-            mine.U.T[:4], mine.S[:4], mine.Vh[:4], strict=True
-        )]  # fmt: skip
-        assert sorted(kept) == [3.0, 4.0, 4.0, 4.0] or min(kept) == 3.0
+        u, s, vt = torch.linalg.svd(dense(one, name), full_matrices=False)
+        without = [dense(child, name) - s[k] * torch.outer(u[:, k], vt[k]) for k in range(4)]
+        assert sorted(int(torch.linalg.matrix_rank(rest, atol=1e-3)) for rest in without) == [3, 5, 5, 5]
 
 
 def test_dare_keeps_the_mean_in_expectation() -> None:
