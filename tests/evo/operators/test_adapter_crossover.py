@@ -23,7 +23,7 @@ from tests.evo.samples import SPEC, copy_of, dense, random_adapter, same
 
 CROSSOVERS = [
     ExactCrossover(),
-    ExactCrossover(weights=(0.7, 0.3), floor=0.01),
+    ExactCrossover(weights=(0.7, 0.3), floor=0.0),
     SlerpCrossover(),
     SlerpCrossover(point=0.3, split=True),
     LayerwiseCrossover(),

@@ -145,14 +145,14 @@ def test_structured_mutation_leaves_zero_at_zero() -> None:
 
 @pytest.mark.parametrize(("step", "left"), [(0.25, 0.75), (1.0, 0.0), (2.0, 0.0)])
 def test_singular_mask_weakens_its_share_of_components(step: float, left: float) -> None:
-    """0.3 of 4 is 2 components; the others keep their strength."""
+    """A fifth of 4 is 1 component; the others keep their strength."""
     stack = AdapterStack.of([random_adapter(0)] * 60)
-    mutants = SingularMaskMutation(share=0.3).mutate(stack, np.full(60, step), np.random.default_rng(0))
+    mutants = SingularMaskMutation(share=0.2).mutate(stack, np.full(60, step), np.random.default_rng(0))
     for name in SPEC.modules:
         before = torch.linalg.svd(dense(stack[0], name), full_matrices=False)
         deltas = SPEC.scaling * mutants.b[name].double() @ mutants.a[name].double()
         strength = (before.U[:, :4].T @ deltas @ before.Vh[:4].T).diagonal(dim1=1, dim2=2) / before.S[:4]
         kept = strength > (1 + left) / 2
         torch.testing.assert_close(strength, torch.where(kept, 1.0, left).double(), atol=1e-5, rtol=0)
-        assert (~kept).sum(dim=1).tolist() == [2] * 60
-        assert kept.sum(dim=0).min() > 15
+        assert (~kept).sum(dim=1).tolist() == [1] * 60
+        assert (~kept).sum(dim=0).tolist() == pytest.approx([15] * 4, abs=11)

@@ -89,7 +89,14 @@ def test_chance_decides_where_the_rule_says_nothing() -> None:
     ]
     assert givers(*changed, ANCESTOR) == {(6, 7), (7, 6)}
     assert givers(child_of(ANCESTOR, 6), changed[1], ANCESTOR) == {(6, 7), (7, 6)}  # one changed both, the other none
-    assert givers(ANCESTOR, changed[0], ANCESTOR) == {(5, 6), (6, 5)}  # one is the other's parent
+
+
+def test_parent_and_child_follow_no_rule() -> None:
+    """As in GEPA: what the child changed since their common ancestor, it changed in knowledge of its parent."""
+    parent = child_of(ANCESTOR, 6, genes=ONE.genes)
+    child = child_of(parent, 7, genes=TWO.genes, adapter=random_adapter(7))
+    assert givers(parent, child, ANCESTOR, parent) == {(6, 7), (7, 6)}
+    assert givers(child, parent, ANCESTOR, parent) == {(6, 7), (7, 6)}
 
 
 def test_the_youngest_common_ancestor_counts_through_the_generations() -> None:
