@@ -109,7 +109,8 @@ def from_yaml(text: str) -> dict[str, Any]:
 def _check_overrides(overrides: Sequence[str]) -> list[str]:
     """Return the overrides as Hydra shall apply them, having named every one that cannot be read."""
     loader = GlobalHydra.instance().config_loader()
-    groups = set(loader.list_groups(""))
+    tops = [name for name in loader.list_groups("") if name != "hydra"]
+    groups = {*tops, *(f"{top}/{inner}" for top in tops for inner in loader.list_groups(top))}
     places = [text for text in overrides if text.startswith("hydra.searchpath=")]
     checked: list[str] = []
     problems: list[str] = []

@@ -51,7 +51,7 @@ class Genome:
     parents: tuple[int, ...] = ()
     """Ids, first parent first; empty for founders."""
     operator: str = "founder"
-    """What made it: founder, mutation, crossover+mutation or finetune."""
+    """What made it: founder, mutation, crossover+mutation, halves+mutation or finetune."""
     born: int = 0
     """Generation in which it is first tested."""
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from evo.genome import Genome, StepSizes
 from evo.operators.selection.base import Pool, Selection
-from evo.operators.variation import Couple
+from evo.operators.variation import Couple, Variation
 from fitness.adapter import Adapter
 from fitness.environments.grammar import Grammar
 
@@ -47,25 +47,29 @@ def choose_couples(
     parents: Sequence[Genome],
     pool: Pool,
     count: int,
-    crossover_rate: float,
+    variation: Variation,
     selection: Selection,
     rng: np.random.Generator,
 ) -> list[Couple]:
-    """Return `count` couples: two different parents each with chance `crossover_rate`, else one.
+    """Return `count` couples: two different parents each with chance `variation.crossover_rate`, else one.
 
     Args:
         parents: who may breed, at least one.
         pool: what is known of them, in their order.
         count: how many couples.
-        crossover_rate: 0 to 1; with a single parent there are no couples of two.
+        variation: what will make their children; with a single parent there are no couples of two, and the fitter of
+            two comes first where its adapter crossover is `ordered`.
         selection: chooses first parents, and their mates.
         rng: the only source of chance.
     """
     if not count:
         return []
     firsts = selection.choose(pool, count, rng).tolist()
-    crossed = (rng.random(count) < crossover_rate) & (len(parents) > 1)
-    return [
-        (parents[first], parents[selection.mate(pool, first, rng)]) if cross else (parents[first],)
+    crossed = (rng.random(count) < variation.crossover_rate) & (len(parents) > 1)
+    couples = [
+        (first, selection.mate(pool, first, rng)) if cross else (first,)
         for first, cross in zip(firsts, crossed, strict=True)
     ]
+    if variation.adapter_crossover.ordered:
+        couples = [tuple(sorted(couple, key=lambda position: -pool.scores[position])) for couple in couples]
+    return [tuple(parents[position] for position in couple) for couple in couples]

@@ -319,7 +319,7 @@ class PopulationAlgorithm(Algorithm):
         """Return `count` children of those whom `selection` (None: the run's) chooses among `parents`."""
         variation, grammar = self._materials.variation, self._materials.grammar
         chooses = selection or self._materials.selection
-        couples = choose_couples(parents, pool, count, variation.crossover_rate, chooses, rng)
+        couples = choose_couples(parents, pool, count, variation, chooses, rng)
         self._standing.bear([parent.id for parent in couple] for couple in couples)
         children = variation.breed(couples, self._ids.next, self._generation, grammar, rng)
         self._ids.take(count)

@@ -1,8 +1,9 @@
 """Variation: from couples to children, every operator in its order.
 
-Owns the order (step sizes first, then crossover of both halves of the genome, then mutation of both with the new step
-sizes), the chances that an operator is used at all, and the names under which births are recorded. Does not own who the
-parents are (`evo.operators.selection`) or any operator itself. To use another operator, put it in one of the fields.
+Owns the order (step sizes first, then crossover of both halves of the genome or a swap of whole halves, then mutation
+of both with the new step sizes), the chances that an operator is used at all, and the names under which births are
+recorded. Does not own who the parents are (`evo.operators.selection`) or any operator itself. To use another operator,
+put it in one of the fields.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from evo.operators.adapter_crossover.base import AdapterCrossover
 from evo.operators.adapter_crossover.exact import ExactCrossover
 from evo.operators.adapter_mutation.base import AdapterMutation
 from evo.operators.adapter_mutation.gaussian import GaussianMutation
+from evo.operators.halves import divide
 from evo.operators.step_sizes import LogNormalAdaptation
 from evo.operators.strategy.base import StrategyCrossover, StrategyMutation
 from evo.operators.strategy.clause_mutation import ClauseMutation
@@ -37,6 +39,8 @@ class Variation:
 
     crossover_rate: float = 0.5
     """Share of children with two parents."""
+    halves: float = 0.0
+    """Share of these that take the genes of one parent and the adapter of the other, unmixed; see `divide`."""
     strategy_mutation_rate: float = 1.0
     """Chance that a child's strategy is given to the strategy mutation (which then draws slot by slot)."""
     adapter_mutation_rate: float = 0.5
@@ -55,6 +59,7 @@ class Variation:
     def __post_init__(self) -> None:
         """Refuse chances that are none."""
         check_number("crossover_rate", self.crossover_rate, 0.0, 1.0)
+        check_number("halves", self.halves, 0.0, 1.0)
         check_number("strategy_mutation_rate", self.strategy_mutation_rate, 0.0, 1.0)
         check_number("adapter_mutation_rate", self.adapter_mutation_rate, 0.0, 1.0)
         check_number("strategy_step", self.strategy_step, 1e-6, 1.0)
@@ -66,7 +71,13 @@ class Variation:
         return StepSizes(strategy=self.strategy_step, adapter=self.adapter_step)
 
     def breed(
-        self, couples: Sequence[Couple], first_id: int, born: int, grammar: Grammar, rng: np.random.Generator
+        self,
+        couples: Sequence[Couple],
+        first_id: int,
+        born: int,
+        grammar: Grammar,
+        rng: np.random.Generator,
+        known: Sequence[Genome] = (),
     ) -> list[Genome]:
         """Return one child per couple, with ids counted from `first_id`.
 
@@ -78,6 +89,7 @@ class Variation:
             born: generation in which the children are first tested.
             grammar: slots and clauses of the strategies.
             rng: the only source of chance.
+            known: genomes among which the parents may have a common ancestor; see `divide`.
         """
         if not couples:
             return []
@@ -85,13 +97,14 @@ class Variation:
         steps = [
             self.adaptation.inherit([p.step_sizes for p in couple], num_slots, num_weights, rng) for couple in couples
         ]
-        genes = [self._vary_genes(couple, step, grammar, rng) for couple, step in zip(couples, steps, strict=True)]
+        sources = self._sources(couples, known, rng)
+        genes = [self._vary_genes(of, step, grammar, rng) for (of, _), step in zip(sources, steps, strict=True)]
         noisy = rng.random(len(couples)) < self.adapter_mutation_rate
         for i, couple in enumerate(couples):
             if len(couple) == 1 and genes[i] == couple[0].genes and not noisy[i]:
                 genes[i] = self._force_change(couple[0], steps[i], grammar, rng)
                 noisy[i] = genes[i] == couple[0].genes and self.adapter_mutation_rate > 0
-        adapters = self._vary_adapters(couples, steps, np.flatnonzero(noisy), rng)
+        adapters = self._vary_adapters([of for _, of in sources], steps, np.flatnonzero(noisy), rng)
         return [
             Genome(
                 id=first_id + i,
@@ -99,11 +112,22 @@ class Variation:
                 adapter=adapters[i],
                 step_sizes=steps[i],
                 parents=tuple(parent.id for parent in couple),
-                operator="mutation" if len(couple) == 1 else "crossover+mutation",
+                operator=_operator(couple, sources[i]),
                 born=born,
             )
             for i, couple in enumerate(couples)
         ]
+
+    def _sources(
+        self, couples: Sequence[Couple], known: Sequence[Genome], rng: np.random.Generator
+    ) -> list[tuple[Couple, Couple]]:
+        """Return whose genes and whose adapter each child is made of: both parents', or one half from each."""
+        sources = [(couple, couple) for couple in couples]
+        by_id = {genome.id: genome for genome in known}
+        for i, couple in enumerate(couples if self.halves else ()):
+            if len(couple) == 2 and rng.random() < self.halves and (givers := divide(*couple, by_id, rng)):
+                sources[i] = (givers[:1], givers[1:])
+        return sources
 
     def _vary_genes(
         self, couple: Couple, step: StepSizes, grammar: Grammar, rng: np.random.Generator
@@ -147,6 +171,13 @@ class Variation:
             stack = AdapterStack.of([adapters[i] for i in chosen])
             _place(self.adapter_mutation.mutate(stack, sizes, rng), adapters, chosen)
         return adapters
+
+
+def _operator(couple: Couple, sources: tuple[Couple, Couple]) -> str:
+    """Return the name under which a birth is recorded."""
+    if len(couple) == 1:
+        return "mutation"
+    return "crossover+mutation" if sources[0] is couple else "halves+mutation"
 
 
 def _place(stack: AdapterStack, adapters: list[Adapter], positions: Sequence[int]) -> None:

@@ -15,12 +15,16 @@ from evo.config import RunConfig
 
 ROOT = CONF_FOLDER.parent
 GOLDEN = ROOT / "tests" / "golden" / "config"
-PARTS = sorted(path for path in CONF_FOLDER.glob("*/*.yaml") if path.parent.name != "experiment")
+PARTS = sorted(path for path in CONF_FOLDER.glob("*/**/*.yaml") if path.parent.name != "experiment")
 EXPERIMENTS = sorted(path.stem for path in (CONF_FOLDER / "experiment").glob("*.yaml"))
 
 
 def choice(path: Path) -> str:
-    return f"{path.parent.name}={path.stem}"
+    return f"{path.parent.relative_to(CONF_FOLDER).as_posix()}={path.stem}"
+
+
+def slot(path: Path) -> str:
+    return path.relative_to(CONF_FOLDER).parts[0]
 
 
 @cache
@@ -47,7 +51,7 @@ def components(name: str, node: Any, made: Any) -> Iterator[tuple[str, dict[str,
 
 @pytest.mark.parametrize("path", PARTS, ids=choice)
 def test_every_part_can_be_made_and_names_all_its_fields(path: Path) -> None:
-    group, override = path.parent.name, choice(path)
+    group, override = slot(path), choice(path)
     node = compose_run([override]).tree[group]
     for name, inner, made in components(group, node, getattr(plan(override).config, group)):
         fields = {field.name for field in dataclasses.fields(made)}
@@ -56,7 +60,7 @@ def test_every_part_can_be_made_and_names_all_its_fields(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PARTS, ids=choice)
 def test_every_field_is_read_by_somebody(path: Path) -> None:
-    group, override = path.parent.name, choice(path)
+    group, override = slot(path), choice(path)
     node = compose_run([override]).tree[group]
     fields = [
         f"{name}.{field}"

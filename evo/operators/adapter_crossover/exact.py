@@ -5,11 +5,11 @@ sum is taken of the products. Stacked factors `U V = [w1 B1, w2 B2] [A1; A2]` ar
 rank r, exact whenever its rank is at most r, comes from the Gram matrices `U^T U` and `V V^T` (2r x 2r, in double
 precision), without ever forming delta W.
 
-Owns `merge` (any number of parents, batched over couples and over modules of one shape) and the operator on it.
+Owns `merge` (any number of parents, batched over couples) and the operator on it; others in this folder end in it too.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evo.operators.adapter_crossover.base import AdapterCrossover
+from evo.operators.adapter_crossover.base import AdapterCrossover, check_alike, check_finite
 from fitness.adapter import AdapterStack
 from fitness.checks import check_number
 from fitness.cores import side_by_side
@@ -73,7 +73,9 @@ def merge(parents: Sequence[AdapterStack], weights: Sequence[float], floor: floa
     Raises:
         AdapterError: stacks of different specs or lengths, or factors that are not finite.
     """
-    _check(parents, weights)
+    if not parents or len(weights) != len(parents):
+        raise AdapterError(f"weights: expected one for each of {len(parents)} parents, got {len(weights)}")
+    check_alike(parents)
     spec, couples = parents[0].spec, len(parents[0])
     a = {name: torch.empty_like(factor) for name, factor in parents[0].a.items()}
     b = {name: torch.empty_like(factor) for name, factor in parents[0].b.items()}
@@ -84,9 +86,9 @@ def merge(parents: Sequence[AdapterStack], weights: Sequence[float], floor: floa
         downs = [parent.a[name][members] for parent in parents]
         try:
             _merge_factors(ups, downs, share, floor, (b[name][members], a[name][members]))
-        except FloatingPointError as error:
-            sick = [i for i, p in enumerate(parents) if not (p.a[name].isfinite().all() and p.b[name].isfinite().all())]
-            raise AdapterError(f"parents{sick}.{name}: expected finite factors, got NaN or infinity") from error
+        except FloatingPointError:
+            check_finite(parents, [name])
+            raise
 
     pieces, share = [], np.repeat(np.asarray(weights, dtype=np.float64), spec.rank)
     for name, fan_in, fan_out in spec.shapes:
@@ -94,6 +96,25 @@ def merge(parents: Sequence[AdapterStack], weights: Sequence[float], floor: floa
         pieces += [(name, slice(first, first + size)) for first in range(0, couples, size)]
     side_by_side(cross, pieces, lone=1)
     return AdapterStack(spec, a, b)
+
+
+def merge_each(first: AdapterStack, second: AdapterStack, shares: Mapping[str, Array]) -> AdapterStack:
+    """Return `merge` of both, with weights of each couple's own.
+
+    Args:
+        first: C adapters.
+        second: as many, of the same spec.
+        shares: module -> finite [2, C] weights of the first and of the second parent.
+
+    Raises:
+        AdapterError: as `merge`.
+    """
+    check_alike((first, second))
+    scaled = []
+    for parent, side in ((first, 0), (second, 1)):
+        columns = {name: torch.from_numpy(share[side]).float()[:, None, None] for name, share in shares.items()}
+        scaled.append(AdapterStack(parent.spec, parent.a, {name: up * columns[name] for name, up in parent.b.items()}))
+    return merge(scaled, (1.0, 1.0))
 
 
 def _merge_factors(
@@ -211,16 +232,3 @@ def _spare_rows(rows: Tensor, directions: Tensor, used: Tensor) -> Tensor:
     kept = turn < (rank - used)[..., None]
     order = torch.argsort(kept.to(torch.int8), dim=-1, stable=True)
     return rows.gather(-2, order[..., None].expand_as(rows))
-
-
-def _check(parents: Sequence[AdapterStack], weights: Sequence[float]) -> None:
-    """Raise unless the stacks can be merged."""
-    if not parents or len(weights) != len(parents):
-        raise AdapterError(f"weights: expected one for each of {len(parents)} parents, got {len(weights)}")
-    for position, parent in enumerate(parents):
-        parent.check_uniform()
-        if parent.spec != parents[0].spec or len(parent) != len(parents[0]):
-            raise AdapterError(
-                f"parents[{position}]: expected {len(parents[0])} adapters of {parents[0].spec}, "
-                f"got {len(parent)} of {parent.spec}"
-            )

@@ -7,8 +7,11 @@ gives the same mutants; a step size of 0 changes nothing.
 from abc import ABC, abstractmethod
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from evo.genome import finite_vector
 from fitness.adapter import AdapterStack
 
 
@@ -27,3 +30,11 @@ class AdapterMutation(ABC):
         Raises:
             ValueError: the step sizes are not P finite numbers of at least 0.
         """
+
+
+def as_steps(step_sizes: NDArray[np.float64], count: int) -> Tensor:
+    """Return the step sizes as float32 [count, 1, 1]."""
+    steps = finite_vector("step_sizes", step_sizes)
+    if len(steps) != count or (steps < 0).any():
+        raise ValueError(f"step_sizes: expected {count} numbers of at least 0, got {steps.tolist()}")
+    return torch.from_numpy(steps.astype(np.float32))[:, None, None]

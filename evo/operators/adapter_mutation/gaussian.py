@@ -8,8 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evo.genome import finite_vector
-from evo.operators.adapter_mutation.base import AdapterMutation
+from evo.operators.adapter_mutation.base import AdapterMutation, as_steps
 from fitness.adapter import AdapterStack
 from fitness.checks import check_number
 from fitness.errors import ConfigError
@@ -39,7 +38,7 @@ class GaussianMutation(AdapterMutation):
     def mutate(self, stack: AdapterStack, step_sizes: NDArray[np.float64], rng: np.random.Generator) -> AdapterStack:
         """Return the mutants; see `AdapterMutation.mutate`."""
         stack.check_uniform()
-        steps = _check_steps(step_sizes, len(stack))
+        steps = as_steps(step_sizes, len(stack))
         a, b = dict(stack.a), dict(stack.b)
         for name, fan_in, _ in stack.spec.shapes:
             down, up = stack.a[name], stack.b[name]
@@ -47,14 +46,6 @@ class GaussianMutation(AdapterMutation):
             b[name] = up + steps * torch.maximum(_rms(up), self.reach / gain.clamp_min(1e-12)) * _noise(up, rng)
             a[name] = down + steps * _rms(down) * _noise(down, rng) if self.down else down
         return AdapterStack(stack.spec, a, b)
-
-
-def _check_steps(step_sizes: NDArray[np.float64], count: int) -> Tensor:
-    """Return the step sizes as float32 [count, 1, 1]."""
-    steps = finite_vector("step_sizes", step_sizes)
-    if len(steps) != count or (steps < 0).any():
-        raise ValueError(f"step_sizes: expected {count} numbers of at least 0, got {steps.tolist()}")
-    return torch.from_numpy(steps.astype(np.float32))[:, None, None]
 
 
 def _rms(factor: Tensor) -> Tensor:
