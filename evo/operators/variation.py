@@ -17,7 +17,8 @@ from evo.operators.adapter_crossover.exact import ExactCrossover
 from evo.operators.adapter_mutation.base import AdapterMutation
 from evo.operators.adapter_mutation.gaussian import GaussianMutation
 from evo.operators.step_sizes import LogNormalAdaptation
-from evo.operators.strategy.base import StrategyCrossover, StrategyMutation
+from evo.operators.strategy.author import Author, together
+from evo.operators.strategy.base import Draft, StrategyCrossover, StrategyMutation
 from evo.operators.strategy.clause_mutation import ClauseMutation
 from evo.operators.strategy.segment_crossover import SegmentCrossover
 from fitness.adapter import Adapter, AdapterStack, LoraSpec
@@ -66,7 +67,14 @@ class Variation:
         return StepSizes(strategy=self.strategy_step, adapter=self.adapter_step)
 
     def breed(
-        self, couples: Sequence[Couple], first_id: int, born: int, grammar: Grammar, rng: np.random.Generator
+        self,
+        couples: Sequence[Couple],
+        first_id: int,
+        born: int,
+        grammar: Grammar,
+        rng: np.random.Generator,
+        *,
+        author: Author | None = None,
     ) -> list[Genome]:
         """Return one child per couple, with ids counted from `first_id`.
 
@@ -78,6 +86,10 @@ class Variation:
             born: generation in which the children are first tested.
             grammar: slots and clauses of the strategies.
             rng: the only source of chance.
+            author: who writes for operators that ask for texts; None: only operators that ask for none can be used.
+
+        Raises:
+            ConfigError: an operator asks for a text, and there is no author.
         """
         if not couples:
             return []
@@ -85,12 +97,16 @@ class Variation:
         steps = [
             self.adaptation.inherit([p.step_sizes for p in couple], num_slots, num_weights, rng) for couple in couples
         ]
-        genes = [self._vary_genes(couple, step, grammar, rng) for couple, step in zip(couples, steps, strict=True)]
+        drafts = [self._vary_genes(couple, step, grammar, rng) for couple, step in zip(couples, steps, strict=True)]
+        genes = together(drafts, author)
         noisy = rng.random(len(couples)) < self.adapter_mutation_rate
-        for i, couple in enumerate(couples):
-            if len(couple) == 1 and genes[i] == couple[0].genes and not noisy[i]:
-                genes[i] = self._force_change(couple[0], steps[i], grammar, rng)
-                noisy[i] = genes[i] == couple[0].genes and self.adapter_mutation_rate > 0
+        copies = [
+            i for i, couple in enumerate(couples) if (genes[i],) == tuple(p.genes for p in couple) and not noisy[i]
+        ]
+        forced = together([self._force_change(couples[i][0], steps[i], grammar, rng) for i in copies], author)
+        for i, changed in zip(copies, forced, strict=True):
+            noisy[i] = changed == genes[i] and self.adapter_mutation_rate > 0
+            genes[i] = changed
         adapters = self._vary_adapters(couples, steps, np.flatnonzero(noisy), rng)
         return [
             Genome(
@@ -105,24 +121,20 @@ class Variation:
             for i, couple in enumerate(couples)
         ]
 
-    def _vary_genes(
-        self, couple: Couple, step: StepSizes, grammar: Grammar, rng: np.random.Generator
-    ) -> tuple[str, ...]:
-        """Return a child's genes: crossed if there are two parents, then perhaps mutated."""
+    def _vary_genes(self, couple: Couple, step: StepSizes, grammar: Grammar, rng: np.random.Generator) -> Draft:
+        """Make a child's genes: crossed if there are two parents, then perhaps mutated."""
         genes = couple[0].genes
         if len(couple) == 2:
-            genes = self.strategy_crossover.cross(genes, couple[1].genes, rng)
+            genes = yield from self.strategy_crossover.crossing(genes, couple[1].genes, grammar, rng)
         if rng.random() < self.strategy_mutation_rate:
-            genes = self.strategy_mutation.mutate(genes, step.strategy, grammar, rng)
+            genes = yield from self.strategy_mutation.mutating(genes, step.strategy, grammar, rng)
         return genes
 
-    def _force_change(
-        self, parent: Genome, step: StepSizes, grammar: Grammar, rng: np.random.Generator
-    ) -> tuple[str, ...]:
-        """Return genes that differ from the parent's, if strategies may mutate and the grammar has others."""
+    def _force_change(self, parent: Genome, step: StepSizes, grammar: Grammar, rng: np.random.Generator) -> Draft:
+        """Make genes that differ from the parent's, if strategies may mutate and the grammar has others."""
         rate = max(step.strategy, 1.0 / len(grammar.slots))
         for _ in range(_TRIES if self.strategy_mutation_rate > 0 else 0):
-            genes = self.strategy_mutation.mutate(parent.genes, rate, grammar, rng)
+            genes = yield from self.strategy_mutation.mutating(parent.genes, rate, grammar, rng)
             if genes != parent.genes:
                 return genes
         return parent.genes

@@ -1,8 +1,9 @@
-"""The population engine in choose mode: many agents with different strategies and adapters decide in one forward.
+"""The population engine: many agents with different strategies and adapters decide in one forward, or write.
 
 Owns seating (adapters stacked, prefixes read once), which rows go through the model together, and the check that
-adapters really act. Does not own the model's mathematics (`fitness.model`). The grouping of rows changes a result by
-float rounding only, and chance comes with each row, so the same agent lives the same life whoever shares the batch.
+adapters really act. Does not own the model's mathematics (`fitness.model`) or how texts are sampled (`generate.py`).
+The grouping of rows changes a result by float rounding only, and chance comes with each row, so the same agent lives
+the same life whoever shares the batch.
 """
 
 import time
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 from fitness.adapter import Adapter, AdapterStack
 from fitness.agent import Agent
 from fitness.cores import Result
-from fitness.engines.base import Decisions, Engine, Usage, draw
+from fitness.engines.base import Decisions, Engine, Request, Usage, Written, draw
+from fitness.engines.generate import write
 from fitness.errors import EngineError
 from fitness.forwards.base import Prefix
 from fitness.model import PopulationModel, is_out_of_memory, pad_rows
@@ -111,6 +113,21 @@ class PopulationEngine(Engine):
             return np.concatenate(self.model.side_by_side(score, pieces))[::-1]
 
         return self._in_memory(len(agents), in_pieces)
+
+    def generate(self, requests: Sequence[Request]) -> Written:
+        """Write a text for every request (see `Engine.generate`)."""
+        missing = [r.seat for r in requests if r.seat is not None and r.seat >= len(self._agents)]
+        if missing:
+            raise EngineError(f"seat: expected a number below {len(self._agents)}, the agents seated, got {missing[0]}")
+        adapters = [None if r.seat is None else self._agents[r.seat].adapter for r in requests]
+        started = time.perf_counter()
+        written, flops = self._in_memory(
+            len(requests), lambda together: write(self.model, self.prompts, requests, adapters, together)
+        )
+        self._spend(flops, started)
+        tokens = sum(map(len, written.tokens))
+        self._usage = replace(self._usage, written_tokens=self._usage.written_tokens + tokens)
+        return written
 
     def assert_adapters_act(self) -> None:
         """Compare some seated agents with the base model on observations of the last decision.

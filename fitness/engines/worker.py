@@ -26,7 +26,7 @@ from safetensors.numpy import load, save
 
 from fitness.adapter import Adapter, LoraSpec
 from fitness.agent import Agent
-from fitness.engines.base import Decisions, Engine, Usage
+from fitness.engines.base import Decisions, Engine, Request, Usage, Written
 from fitness.engines.population import PopulationEngine
 from fitness.errors import EngineError, describe
 from fitness.model import PopulationModel, Prompts
@@ -123,6 +123,11 @@ class WorkerEngine(Engine):
         _, found = self._ask("decide_again", {**told, "observations": list(observations)}, arrays)
         scores: NDArray[np.float32] = found["log_probabilities"]
         return scores
+
+    def generate(self, requests: Sequence[Request]) -> Written:
+        """Write the texts there (see `Engine.generate`); all of them within the time of one call."""
+        answer, _ = self._ask("generate", {"requests": [asdict(request) for request in requests]}, {})
+        return _written(answer["written"])
 
     def assert_adapters_act(self) -> None:
         """See `PopulationEngine.assert_adapters_act`."""
@@ -269,11 +274,19 @@ def _do(engine: Engine, told: dict[str, Any], arrays: Arrays) -> Message:
     elif call == "decide_again":
         scores = engine.decide_again(_unpack_agents(told, arrays), told["observations"])
         return {}, {"log_probabilities": np.ascontiguousarray(scores)}
+    elif call == "generate":
+        return {"written": asdict(engine.generate([Request(**one) for one in told["requests"]]))}, {}
     elif call == "take_faults":
         return {"faults": list(engine.take_faults())}, {}
     elif call == "assert_adapters_act" and isinstance(engine, PopulationEngine):
         engine.assert_adapters_act()
     return {}, {}
+
+
+def _written(told: dict[str, Any]) -> Written:
+    """Return texts that came across as JSON, which knows lists only."""
+    whole = {name: tuple(map(tuple, told[name])) for name in ("tokens", "log_probabilities")}
+    return Written(**{**{name: tuple(values) for name, values in told.items()}, **whole})
 
 
 def _pack_agents(agents: Sequence[Agent]) -> Message:
@@ -329,4 +342,5 @@ def _sum(one: Usage, other: Usage, times: int = 1) -> Usage:
         decisions=one.decisions + times * other.decisions,
         forward_flops=one.forward_flops + times * other.forward_flops,
         model_seconds=one.model_seconds + times * other.model_seconds,
+        written_tokens=one.written_tokens + times * other.written_tokens,
     )
