@@ -59,7 +59,7 @@ def write(
     by_length = sorted((line for line in lines if not line.end), key=lambda line: len(line.prompt))
     kinds = [[line for line in by_length if (line.adapter is None) == plain] for plain in (True, False)]
     pieces = [kind[i : i + together] for kind in kinds for i in range(0, len(kind), together)]
-    with torch.inference_mode(), _adaptable(model) as acting:
+    with torch.inference_mode(), _adaptable(model, adapters) as acting:
         flops = sum(model.side_by_side(lambda piece: _write_out(network, piece, acting), pieces))
     return Written(
         texts=tuple(line.text() for line in lines),
@@ -201,12 +201,11 @@ def _seat(acting: _Acting, lines: Sequence[_Line], network: Any) -> int:
 
 
 @contextmanager
-def _adaptable(model: PopulationModel) -> Iterator[_Acting]:
+def _adaptable(model: PopulationModel, adapters: Sequence[Adapter | None]) -> Iterator[_Acting]:
     """Make the network's linear layers add, inside the block, the low-rank updates that `_Acting` holds."""
     acting = _Acting()
-    hooks = [
-        model.base.network.get_submodule(name).register_forward_hook(_adding(name, acting)) for name, *_ in model.shapes
-    ]
+    names = sorted({name for adapter in adapters if adapter is not None for name in adapter.spec.modules})
+    hooks = [model.base.network.get_submodule(n).register_forward_hook(_adding(n, acting)) for n in names]
     try:
         yield acting
     finally:

@@ -28,6 +28,8 @@ _CACHED_OBSERVATIONS = 1 << 16
 _PROBES = _PROBED = 2
 """Observations and agents that `assert_adapters_act` compares."""
 _ROUNDING, _COARSE_ROUNDING = 1e-3, 0.3
+_STEP = 8
+"""Rows of writing that are as little work as one row of deciding: a step reads one token of each."""
 _SPARE_SHARE = 0.25
 """Share of a group's rows that may be padding before a group of its own is cheaper."""
 
@@ -122,11 +124,10 @@ class PopulationEngine(Engine):
         adapters = [None if r.seat is None else self._agents[r.seat].adapter for r in requests]
         started = time.perf_counter()
         written, flops = self._in_memory(
-            len(requests), lambda together: write(self.model, self.prompts, requests, adapters, together)
+            _STEP * len(requests), lambda together: write(self.model, self.prompts, requests, adapters, together)
         )
-        self._spend(flops, started)
-        tokens = sum(map(len, written.tokens))
-        self._usage = replace(self._usage, written_tokens=self._usage.written_tokens + tokens)
+        spent, tokens = _spend(self._usage, flops, started), sum(map(len, written.tokens))
+        self._usage = replace(spent, written_tokens=spent.written_tokens + tokens)
         return written
 
     def assert_adapters_act(self) -> None:
@@ -182,7 +183,7 @@ class PopulationEngine(Engine):
                 )
 
         parts = self._in_memory(len(prefixes), read)
-        self._spend(sum(self.model.forward.read_flops(part) for part in parts), started)
+        self._usage = _spend(self._usage, sum(self.model.forward.read_flops(part) for part in parts), started)
         return Prefix.join(parts)
 
     def _score(
@@ -203,7 +204,7 @@ class PopulationEngine(Engine):
             scores = self.model.side_by_side(score, range(len(groups)))
         flops = self.model.forward.flops
         spent = (flops(prefixes[g.seats], i.numel(), n.numel()) for g, (i, n) in zip(groups, padded, strict=True))
-        self._spend(sum(spent), started)
+        self._usage = _spend(self._usage, sum(spent), started)
         out = np.empty((len(rows), len(self.prompts.actions)), dtype=np.float32)
         for group, part in zip(groups, scores, strict=True):
             for p, members in enumerate(group.members):
@@ -239,15 +240,6 @@ class PopulationEngine(Engine):
         """See `Engine.rounding`; numbers of 16 bits differ in the second digit."""
         return _ROUNDING if self.model.base.config.dtype == "float32" else _COARSE_ROUNDING
 
-    def _spend(self, flops: float, started: float) -> None:
-        """Count what one forward cost."""
-        spent = self._usage
-        self._usage = replace(
-            spent,
-            forward_flops=spent.forward_flops + flops,
-            model_seconds=spent.model_seconds + time.perf_counter() - started,
-        )
-
 
 @dataclass(frozen=True)
 class Group:
@@ -257,6 +249,12 @@ class Group:
     """Seat of each genome of the group."""
     members: tuple[tuple[int, ...], ...]
     """Per genome: which rows; at least one."""
+
+
+def _spend(usage: Usage, flops: float, started: float) -> Usage:
+    """Return the usage with what one forward cost."""
+    seconds = usage.model_seconds + time.perf_counter() - started
+    return replace(usage, forward_flops=usage.forward_flops + flops, model_seconds=seconds)
 
 
 def plan_groups(seats: NDArray[np.int64], row_chunk: int) -> list[Group]:

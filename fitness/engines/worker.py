@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cache
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -63,23 +63,22 @@ class WorkerEngine(Engine):
         self._counted = False
         """Whether reading the agents' strategies has been counted; a new process that reads them again adds nothing."""
         self._process: _Process | None = None
-
-    @cached_property
-    def _here(self) -> Engine:
-        """The same engine on this side, for what needs its model."""
-        return self._work.build()
+        self._here = cache(work.build)
+        """Returns the same engine on this side, for what needs its model."""
 
     @property
     def model(self) -> PopulationModel:
         """The base model, for training."""
-        assert isinstance(self._here, PopulationEngine)
-        return self._here.model
+        here = self._here()
+        assert isinstance(here, PopulationEngine)
+        return here.model
 
     @property
     def prompts(self) -> Prompts:
         """How texts become tokens, for training."""
-        assert isinstance(self._here, PopulationEngine)
-        return self._here.prompts
+        here = self._here()
+        assert isinstance(here, PopulationEngine)
+        return here.prompts
 
     @property
     def usage(self) -> Usage:
@@ -90,7 +89,7 @@ class WorkerEngine(Engine):
     @property
     def rounding(self) -> float:
         """See `Engine.rounding`."""
-        return self._here.rounding
+        return self._here().rounding
 
     def go_on(self, spent: Usage, row_chunk: int | None) -> None:
         """Count on from what was spent before an interruption."""
@@ -160,26 +159,15 @@ class WorkerEngine(Engine):
         for beginning in range(1, _BEGINNINGS + 1):
             if self._process is not None:
                 return self._process
+            self._process = _Process(self._work.build)
             try:
-                self._begin()
-            except _GoneError:
-                if beginning == _BEGINNINGS:
+                _prepare(self._process, self._work.seconds, self._agents, self._counted)
+            except BaseException as error:
+                self.close()
+                if beginning == _BEGINNINGS or not isinstance(error, _GoneError):
                     raise
         assert self._process is not None
         return self._process
-
-    def _begin(self) -> None:
-        """Begin a process and seat the agents in it."""
-        self._process = process = _Process(self._work.build)
-        try:
-            process.call("begin", {}, {}, _START_SECONDS)
-            if self._agents:
-                process.call("seat", *_pack_agents(self._agents), self._work.seconds)
-            if self._counted:
-                process.uncounted = process.usage
-        except BaseException:
-            self.close()
-            raise
 
 
 class _GoneError(EngineError):
@@ -231,6 +219,15 @@ class _Process:
         self._process.kill()  # should it not lead a group yet
         self._process.join()
         self._pipe.close()
+
+
+def _prepare(process: _Process, seconds: float, agents: Sequence[Agent], counted: bool) -> None:
+    """Have a new process build its engine and seat the agents; if that was `counted` before, it is not again."""
+    process.call("begin", {}, {}, _START_SECONDS)
+    if agents:
+        process.call("seat", *_pack_agents(agents), seconds)
+    if counted:
+        process.uncounted = process.usage
 
 
 def _serve(pipe: Connection, build: Callable[[], Engine]) -> None:

@@ -52,11 +52,13 @@ class Author:
     def answer(self, asks: Sequence[Ask]) -> list[Genes | None]:
         """Return what each answer stands for, None for one of no use; all are written in one batch.
 
+        A sentence that the token limit cut short is left out of the answer.
+
         Raises:
             EngineError: the engine broke or cannot write; that is no answer's fault, and is not made up for.
         """
         written = self._engine.generate([ask.request for ask in asks])
-        answers = [ask.read(text) for ask, text in zip(asks, written.texts, strict=True)]
+        answers = [ask.read(text) for ask, text in zip(asks, map(_whole, written.texts, written.ends), strict=True)]
         so_far = self._writing
         self._writing = Writing(
             asked=so_far.asked + len(asks),
@@ -70,6 +72,11 @@ class Author:
         """Return the account since the last call."""
         taken, self._writing = self._writing, Writing()
         return taken
+
+
+def _whole(text: str, end: str) -> str:
+    """Return the sentences of a text that were finished."""
+    return text[: text.rfind(".") + 1] if end == "limit" else text
 
 
 def together(drafts: Sequence[Draft], author: Author | None) -> list[Genes]:

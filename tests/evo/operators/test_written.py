@@ -156,6 +156,22 @@ def test_an_unusable_answer_is_counted_and_the_grammar_stands_in() -> None:
     assert taken.prompt_tokens > 60 * 20
 
 
+def test_a_sentence_cut_short_by_the_limit_is_left_out() -> None:
+    rewrite, genes = Rewrite(pen=Pen(limit=4)), ("be kind", "", "", "")
+    cut, whole = saying("always look for the pond"), saying("be brave. always look for the pond")
+    assert made(rewrite.mutating(genes, 1.0, FREE, rng()), cut) == rewrite.mutate(genes, 1.0, FREE, rng())
+    assert cut.take().fallbacks == 1
+    assert "be brave" in made(rewrite.mutating(genes, 1.0, FREE, rng()), whole)
+    assert whole.take() == Writing(asked=1, fallbacks=0, prompt_tokens=whole_prompt(genes), written_tokens=4)
+
+
+def whole_prompt(genes: Genes) -> int:
+    """Return the words that a rewriting author reads at this seed."""
+    book = Notebook(lambda _: "be brave.")
+    made(Rewrite().mutating(genes, 1.0, FREE, rng()), Author(book))  # type: ignore[arg-type]
+    return len(book.batches[0][0].prompt.split())
+
+
 def test_mixed_answers_are_told_apart() -> None:
     couples: list[Couple] = [(genome(i),) for i in range(40)]
     clauses = [clause for slot in GRAMMAR.slots for clause in slot.clauses]
