@@ -19,7 +19,8 @@ from evo.algorithms.breeding import choose_couples, found
 from evo.algorithms.standing import Standing
 from evo.genome import Evaluation, Genome, finite_vector, pack
 from evo.operators.selection.base import Pool, Selection
-from evo.operators.variation import Variation
+from evo.operators.strategy.author import Author
+from evo.operators.variation import Support, Variation
 from fitness.adapter import Adapter
 from fitness.checks import check_integer, check_number
 from fitness.environments.grammar import Grammar
@@ -56,6 +57,8 @@ class Materials:
     """Makes children of them."""
     behaviours: tuple[str, ...] = ()
     """Names of the numbers that a behaviour has."""
+    author: Author | None = None
+    """Who writes for operators that ask for texts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +96,7 @@ class PopulationConfig:
         selection: Selection,
         variation: Variation,
         behaviours: Sequence[str] = (),
+        author: Author | None = None,
     ) -> Algorithm:
         """Return the algorithm, ready for generation 0.
 
@@ -102,6 +106,7 @@ class PopulationConfig:
             selection: chooses parents.
             variation: makes children of them.
             behaviours: names of the numbers that a behaviour has.
+            author: who writes for operators that ask for texts.
 
         Raises:
             StrategyError: a text of `strategies` does not follow the grammar.
@@ -113,6 +118,7 @@ class PopulationConfig:
             selection=selection,
             variation=variation,
             behaviours=tuple(behaviours),
+            author=author,
         )
         return self.assemble(materials, Ids())
 
@@ -321,7 +327,8 @@ class PopulationAlgorithm(Algorithm):
         chooses = selection or self._materials.selection
         couples = choose_couples(parents, pool, count, variation, chooses, rng)
         self._standing.bear([parent.id for parent in couple] for couple in couples)
-        children = variation.breed(couples, self._ids.next, self._generation, grammar, rng)
+        support = Support(known=tuple(self._members.values()), author=self._materials.author)
+        children = variation.breed(couples, self._ids.next, self._generation, grammar, rng, support)
         self._ids.take(count)
         return children
 

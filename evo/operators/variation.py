@@ -19,7 +19,8 @@ from evo.operators.adapter_mutation.base import AdapterMutation
 from evo.operators.adapter_mutation.gaussian import GaussianMutation
 from evo.operators.halves import divide
 from evo.operators.step_sizes import LogNormalAdaptation
-from evo.operators.strategy.base import StrategyCrossover, StrategyMutation
+from evo.operators.strategy.author import Author, together
+from evo.operators.strategy.base import Draft, StrategyCrossover, StrategyMutation
 from evo.operators.strategy.clause_mutation import ClauseMutation
 from evo.operators.strategy.segment_crossover import SegmentCrossover
 from fitness.adapter import Adapter, AdapterStack, LoraSpec
@@ -31,6 +32,16 @@ Couple = tuple[Genome, ...]
 
 _TRIES = 20
 """How often a child that would be a copy of its parent is mutated again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Support:
+    """What some operators need beside the parents."""
+
+    known: Sequence[Genome] = ()
+    """Genomes among which two parents may have a common ancestor; see `divide`."""
+    author: Author | None = None
+    """Who writes for operators that ask for texts; None: only operators that ask for none can be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +88,7 @@ class Variation:
         born: int,
         grammar: Grammar,
         rng: np.random.Generator,
-        known: Sequence[Genome] = (),
+        support: "Support | None" = None,
     ) -> list[Genome]:
         """Return one child per couple, with ids counted from `first_id`.
 
@@ -89,21 +100,29 @@ class Variation:
             born: generation in which the children are first tested.
             grammar: slots and clauses of the strategies.
             rng: the only source of chance.
-            known: genomes among which the parents may have a common ancestor; see `divide`.
+            support: what some operators need beside the parents.
+
+        Raises:
+            ConfigError: an operator asks for a text, and there is no author.
         """
         if not couples:
             return []
+        support = support or Support()
         num_slots, num_weights = len(grammar.slots), _count_weights(couples[0][0].adapter.spec)
         steps = [
             self.adaptation.inherit([p.step_sizes for p in couple], num_slots, num_weights, rng) for couple in couples
         ]
-        sources = self._sources(couples, known, rng)
-        genes = [self._vary_genes(of, step, grammar, rng) for (of, _), step in zip(sources, steps, strict=True)]
+        sources = self._sources(couples, support.known, rng)
+        drafts = [self._vary_genes(of, step, grammar, rng) for (of, _), step in zip(sources, steps, strict=True)]
+        genes = together(drafts, support.author)
         noisy = rng.random(len(couples)) < self.adapter_mutation_rate
-        for i, couple in enumerate(couples):
-            if len(couple) == 1 and genes[i] == couple[0].genes and not noisy[i]:
-                genes[i] = self._force_change(couple[0], steps[i], grammar, rng)
-                noisy[i] = genes[i] == couple[0].genes and self.adapter_mutation_rate > 0
+        copies = [
+            i for i, couple in enumerate(couples) if (genes[i],) == tuple(p.genes for p in couple) and not noisy[i]
+        ]
+        forced = together([self._force_change(couples[i][0], steps[i], grammar, rng) for i in copies], support.author)
+        for i, changed in zip(copies, forced, strict=True):
+            noisy[i] = changed == genes[i] and self.adapter_mutation_rate > 0
+            genes[i] = changed
         adapters = self._vary_adapters([of for _, of in sources], steps, np.flatnonzero(noisy), rng)
         return [
             Genome(
@@ -129,24 +148,20 @@ class Variation:
                 sources[i] = (givers[:1], givers[1:])
         return sources
 
-    def _vary_genes(
-        self, couple: Couple, step: StepSizes, grammar: Grammar, rng: np.random.Generator
-    ) -> tuple[str, ...]:
-        """Return a child's genes: crossed if there are two parents, then perhaps mutated."""
+    def _vary_genes(self, couple: Couple, step: StepSizes, grammar: Grammar, rng: np.random.Generator) -> Draft:
+        """Make a child's genes: crossed if there are two parents, then perhaps mutated."""
         genes = couple[0].genes
         if len(couple) == 2:
-            genes = self.strategy_crossover.cross(genes, couple[1].genes, rng)
+            genes = yield from self.strategy_crossover.crossing(genes, couple[1].genes, grammar, rng)
         if rng.random() < self.strategy_mutation_rate:
-            genes = self.strategy_mutation.mutate(genes, step.strategy, grammar, rng)
+            genes = yield from self.strategy_mutation.mutating(genes, step.strategy, grammar, rng)
         return genes
 
-    def _force_change(
-        self, parent: Genome, step: StepSizes, grammar: Grammar, rng: np.random.Generator
-    ) -> tuple[str, ...]:
-        """Return genes that differ from the parent's, if strategies may mutate and the grammar has others."""
+    def _force_change(self, parent: Genome, step: StepSizes, grammar: Grammar, rng: np.random.Generator) -> Draft:
+        """Make genes that differ from the parent's, if strategies may mutate and the grammar has others."""
         rate = max(step.strategy, 1.0 / len(grammar.slots))
         for _ in range(_TRIES if self.strategy_mutation_rate > 0 else 0):
-            genes = self.strategy_mutation.mutate(parent.genes, rate, grammar, rng)
+            genes = yield from self.strategy_mutation.mutating(parent.genes, rate, grammar, rng)
             if genes != parent.genes:
                 return genes
         return parent.genes

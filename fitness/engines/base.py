@@ -1,4 +1,4 @@
-"""The contract of an engine: seats agents, then decides for any of them.
+"""The contract of an engine: seats agents, then decides for any of them; some engines write texts as well.
 
 Owns the data that crosses the seam, and `decide_each`, which finds the row that breaks an engine. An engine has no
 randomness of its own: each decision brings a uniform number from its episode's seed, so that who shares a batch cannot
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitness.agent import Agent
-from fitness.errors import describe
+from fitness.checks import check_integer, check_number
+from fitness.errors import ConfigError, EngineError, describe
 
 _PATIENCE = 8
 """Broken calls for one agent in one step, after which its rows are no longer taken apart: it is not one row's fault."""
@@ -42,6 +43,66 @@ class Usage:
     """Multiply-adds counted as two, of tokens that were really computed."""
     model_seconds: float = 0.0
     """Wall-clock seconds inside the model."""
+    written_tokens: int = 0
+    """Tokens that were generated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One text to write.
+
+    Example: `Request(prompt="A wise strategy: ", stops=(".",), seed=7)`
+    """
+
+    prompt: str
+    """All that the model reads, after the token that begins every text; not empty."""
+    seat: int | None = None
+    """Which seated agent lends its adapter (not its strategy); None: the base model."""
+    limit: int = 64
+    """Most tokens to write; at least 1."""
+    stops: tuple[str, ...] = ()
+    """Words that end the text and are cut off; none of them empty."""
+    temperature: float = 1.0
+    """Divides the logits; 0 takes the likeliest token."""
+    seed: int = 0
+    """Of this text's own chance, so that who shares a batch cannot change it; at least 0."""
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        object.__setattr__(self, "stops", tuple(self.stops))
+        if not self.prompt:
+            raise ConfigError("prompt: expected a text, got an empty one")
+        if not all(self.stops):
+            raise ConfigError("stops: expected words, got an empty one")
+        if self.seat is not None:
+            check_integer("seat", self.seat, 0)
+        check_integer("limit", self.limit, 1)
+        check_number("temperature", self.temperature, 0.0)
+        check_integer("seed", self.seed, 0)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written for n requests, in their order.
+
+    Example: `Written(texts=("eat",), tokens=((17, 4),), log_probabilities=((-0.2, -1.5),), ends=("stop",),
+        prompt_tokens=(5,))`
+    """
+
+    texts: tuple[str, ...]
+    """Without the stop word and special tokens."""
+    tokens: tuple[tuple[int, ...], ...]
+    """Exactly as sampled, those of the stop word and of the end included."""
+    log_probabilities: tuple[tuple[float, ...], ...]
+    """Of each token under the distribution that it was drawn from; at temperature 0, of the one at temperature 1."""
+    ends: tuple[str, ...]
+    """"stop" (a stop word), "eos" (the model's own end) or "limit" (of tokens, or of what the model can read)."""
+    prompt_tokens: tuple[int, ...]
+    """That were read."""
+
+    def __len__(self) -> int:
+        """Return the number of texts n."""
+        return len(self.texts)
 
 
 class Engine(ABC):
@@ -67,6 +128,15 @@ class Engine(ABC):
 
         What `decide` answers for them must be the same but for rounding (`fitness.audit`).
         """
+
+    def generate(self, requests: Sequence[Request]) -> Written:
+        """Write a text for every request; an engine may leave this out.
+
+        Raises:
+            EngineError: the engine cannot write, or a seat is empty.
+        """
+        del requests
+        raise EngineError(f"engine: expected one that can write, got {type(self).__name__}, which chooses only")
 
     @property
     @abstractmethod

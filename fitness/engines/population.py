@@ -1,8 +1,9 @@
-"""The population engine in choose mode: many agents with different strategies and adapters decide in one forward.
+"""The population engine: many agents with different strategies and adapters decide in one forward, or write.
 
 Owns seating (adapters stacked, prefixes read once), which rows go through the model together, and the check that
-adapters really act. Does not own the model's mathematics (`fitness.model`). The grouping of rows changes a result by
-float rounding only, and chance comes with each row, so the same agent lives the same life whoever shares the batch.
+adapters really act. Does not own the model's mathematics (`fitness.model`) or how texts are sampled (`generate.py`).
+The grouping of rows changes a result by float rounding only, and chance comes with each row, so the same agent lives
+the same life whoever shares the batch.
 """
 
 import time
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from fitness.adapter import Adapter, AdapterStack
 from fitness.agent import Agent
 from fitness.cores import Result
-from fitness.engines.base import Decisions, Engine, Usage, draw
+from fitness.engines.base import Decisions, Engine, Request, Usage, Written, draw
+from fitness.engines.generate import write
 from fitness.errors import EngineError
 from fitness.forwards.base import Prefix
 from fitness.model import PopulationModel, is_out_of_memory, pad_rows
@@ -27,6 +29,8 @@ _CACHED_OBSERVATIONS = 1 << 16
 _PROBES = _PROBED = 2
 """Observations and agents that `assert_adapters_act` compares."""
 _ROUNDING, _COARSE_ROUNDING = 1e-3, 0.3
+_STEP = 8
+"""Rows of writing that are as little work as one row of deciding: a step reads one token of each."""
 _SPARE_SHARE = 0.25
 """Share of a group's rows that may be padding before a group of its own is cheaper."""
 
@@ -113,6 +117,20 @@ class PopulationEngine(Engine):
 
         return self._in_memory(len(agents), in_pieces)
 
+    def generate(self, requests: Sequence[Request]) -> Written:
+        """Write a text for every request (see `Engine.generate`)."""
+        missing = [r.seat for r in requests if r.seat is not None and r.seat >= len(self._agents)]
+        if missing:
+            raise EngineError(f"seat: expected a number below {len(self._agents)}, the agents seated, got {missing[0]}")
+        adapters = [None if r.seat is None else self._agents[r.seat].adapter for r in requests]
+        started = time.perf_counter()
+        written, flops = self._in_memory(
+            _STEP * len(requests), lambda together: write(self.model, self.prompts, requests, adapters, together)
+        )
+        spent, tokens = _spend(self._usage, flops, started), sum(map(len, written.tokens))
+        self._usage = replace(spent, written_tokens=spent.written_tokens + tokens)
+        return written
+
     def assert_adapters_act(self) -> None:
         """Compare some seated agents with the base model on observations of the last decision.
 
@@ -166,7 +184,7 @@ class PopulationEngine(Engine):
                 )
 
         parts = self._in_memory(len(prefixes), read)
-        self._spend(sum(self.model.forward.read_flops(part) for part in parts), started)
+        self._usage = _spend(self._usage, sum(self.model.forward.read_flops(part) for part in parts), started)
         return Prefix.join(parts)
 
     def _score(
@@ -187,7 +205,7 @@ class PopulationEngine(Engine):
             scores = self.model.side_by_side(score, range(len(groups)))
         flops = self.model.forward.flops
         spent = (flops(prefixes[g.seats], i.numel(), n.numel()) for g, (i, n) in zip(groups, padded, strict=True))
-        self._spend(sum(spent), started)
+        self._usage = _spend(self._usage, sum(spent), started)
         out = np.empty((len(rows), len(self.prompts.actions)), dtype=np.float32)
         for group, part in zip(groups, scores, strict=True):
             for p, members in enumerate(group.members):
@@ -223,15 +241,6 @@ class PopulationEngine(Engine):
         """See `Engine.rounding`; numbers of 16 bits differ in the second digit."""
         return _ROUNDING if self.model.base.config.dtype == "float32" else _COARSE_ROUNDING
 
-    def _spend(self, flops: float, started: float) -> None:
-        """Count what one forward cost."""
-        spent = self._usage
-        self._usage = replace(
-            spent,
-            forward_flops=spent.forward_flops + flops,
-            model_seconds=spent.model_seconds + time.perf_counter() - started,
-        )
-
 
 @dataclass(frozen=True)
 class Group:
@@ -241,6 +250,12 @@ class Group:
     """Seat of each genome of the group."""
     members: tuple[tuple[int, ...], ...]
     """Per genome: which rows; at least one."""
+
+
+def _spend(usage: Usage, flops: float, started: float) -> Usage:
+    """Return the usage with what one forward cost."""
+    seconds = usage.model_seconds + time.perf_counter() - started
+    return replace(usage, forward_flops=usage.forward_flops + flops, model_seconds=seconds)
 
 
 def plan_groups(seats: NDArray[np.int64], row_chunk: int) -> list[Group]:

@@ -1,8 +1,9 @@
-"""An engine without a model: a pure function of (strategy, observation) decides.
+"""An engine without a model: a pure function of (strategy, observation) decides, and another one writes.
 
-Owns nothing but that function's use. It serves tests, controls and worked examples; adapters are seated and ignored.
+Owns nothing but these functions' use. It serves tests, controls and worked examples; adapters are seated and ignored.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -10,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitness.agent import Agent
-from fitness.engines.base import Decisions, Engine, Usage, draw
+from fitness.engines.base import Decisions, Engine, Request, Usage, Written, draw
 from fitness.errors import EngineError
 
 Policy = Callable[[str, str], Sequence[float]]
 """(strategy, observation) -> one probability per action."""
+Writer = Callable[[Request], str]
+"""What would be written without stop words and limit; chance, if any, comes from the request's seed."""
 
 
 class ScriptedEngine(Engine):
@@ -23,15 +26,15 @@ class ScriptedEngine(Engine):
     Example: `ScriptedEngine(lambda strategy, observation: (0.9, 0.1) if "eat" in strategy else (0.5, 0.5))`
     """
 
-    def __init__(self, policy: Policy) -> None:
-        """Use `policy` for every agent."""
-        self._policy = policy
+    def __init__(self, policy: Policy, writer: Writer | None = None) -> None:
+        """Use `policy` for every agent, and `writer` for every text; None: the engine cannot write."""
+        self._policy, self._writer = policy, writer
         self._agents: tuple[Agent, ...] = ()
         self._usage = Usage()
 
     @property
     def usage(self) -> Usage:
-        """What has been spent so far: decisions only."""
+        """What has been spent so far: decisions and words."""
         return self._usage
 
     def seat(self, agents: Sequence[Agent]) -> None:
@@ -53,6 +56,27 @@ class ScriptedEngine(Engine):
         """Return the agents' log-probabilities (see `Engine.decide_again`)."""
         pairs = zip(agents, observations, strict=True)
         return np.stack([self._log_probs(agent, text) for agent, text in pairs]).astype(np.float32)
+
+    def generate(self, requests: Sequence[Request]) -> Written:
+        """Write as `writer` does (see `Engine.generate`); words are tokens, numbered from 0 and certain."""
+        if self._writer is None:
+            return super().generate(requests)
+        texts, tokens, ends = [], [], []
+        for request in requests:
+            whole = self._writer(request)
+            last = [match.end() for match in re.finditer(r"\s*\S+|\s+$", whole)][: request.limit]
+            text = whole[: last[-1] if last else 0]
+            end = "eos" if len(text) == len(whole) else "limit"
+            if places := [text.find(stop) for stop in request.stops if stop in text]:
+                text, end = text[: min(places)], "stop"
+            texts.append(text)
+            tokens.append(tuple(range(len(last))))
+            ends.append(end)
+        count = sum(map(len, tokens))
+        self._usage = replace(self._usage, written_tokens=self._usage.written_tokens + count)
+        certain = tuple((0.0,) * len(some) for some in tokens)
+        words = tuple(len(request.prompt.split()) for request in requests)
+        return Written(tuple(texts), tuple(tokens), certain, tuple(ends), words)
 
     def _log_probs(self, agent: Agent, observation: str) -> NDArray[np.float64]:
         """Return the log-probabilities [A] of one decision; an impossible action gets a very small one."""

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cache
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -26,7 +26,7 @@ from safetensors.numpy import load, save
 
 from fitness.adapter import Adapter, LoraSpec
 from fitness.agent import Agent
-from fitness.engines.base import Decisions, Engine, Usage
+from fitness.engines.base import Decisions, Engine, Request, Usage, Written
 from fitness.engines.population import PopulationEngine
 from fitness.errors import EngineError, describe
 from fitness.model import PopulationModel, Prompts
@@ -63,23 +63,22 @@ class WorkerEngine(Engine):
         self._counted = False
         """Whether reading the agents' strategies has been counted; a new process that reads them again adds nothing."""
         self._process: _Process | None = None
-
-    @cached_property
-    def _here(self) -> Engine:
-        """The same engine on this side, for what needs its model."""
-        return self._work.build()
+        self._here = cache(work.build)
+        """Returns the same engine on this side, for what needs its model."""
 
     @property
     def model(self) -> PopulationModel:
         """The base model, for training."""
-        assert isinstance(self._here, PopulationEngine)
-        return self._here.model
+        here = self._here()
+        assert isinstance(here, PopulationEngine)
+        return here.model
 
     @property
     def prompts(self) -> Prompts:
         """How texts become tokens, for training."""
-        assert isinstance(self._here, PopulationEngine)
-        return self._here.prompts
+        here = self._here()
+        assert isinstance(here, PopulationEngine)
+        return here.prompts
 
     @property
     def usage(self) -> Usage:
@@ -90,7 +89,7 @@ class WorkerEngine(Engine):
     @property
     def rounding(self) -> float:
         """See `Engine.rounding`."""
-        return self._here.rounding
+        return self._here().rounding
 
     def go_on(self, spent: Usage, row_chunk: int | None) -> None:
         """Count on from what was spent before an interruption."""
@@ -124,6 +123,11 @@ class WorkerEngine(Engine):
         scores: NDArray[np.float32] = found["log_probabilities"]
         return scores
 
+    def generate(self, requests: Sequence[Request]) -> Written:
+        """Write the texts there (see `Engine.generate`); all of them within the time of one call."""
+        answer, _ = self._ask("generate", {"requests": [asdict(request) for request in requests]}, {})
+        return _written(answer["written"])
+
     def assert_adapters_act(self) -> None:
         """See `PopulationEngine.assert_adapters_act`."""
         self._ask("assert_adapters_act", {}, {})
@@ -155,26 +159,15 @@ class WorkerEngine(Engine):
         for beginning in range(1, _BEGINNINGS + 1):
             if self._process is not None:
                 return self._process
+            self._process = _Process(self._work.build)
             try:
-                self._begin()
-            except _GoneError:
-                if beginning == _BEGINNINGS:
+                _prepare(self._process, self._work.seconds, self._agents, self._counted)
+            except BaseException as error:
+                self.close()
+                if beginning == _BEGINNINGS or not isinstance(error, _GoneError):
                     raise
         assert self._process is not None
         return self._process
-
-    def _begin(self) -> None:
-        """Begin a process and seat the agents in it."""
-        self._process = process = _Process(self._work.build)
-        try:
-            process.call("begin", {}, {}, _START_SECONDS)
-            if self._agents:
-                process.call("seat", *_pack_agents(self._agents), self._work.seconds)
-            if self._counted:
-                process.uncounted = process.usage
-        except BaseException:
-            self.close()
-            raise
 
 
 class _GoneError(EngineError):
@@ -228,6 +221,15 @@ class _Process:
         self._pipe.close()
 
 
+def _prepare(process: _Process, seconds: float, agents: Sequence[Agent], counted: bool) -> None:
+    """Have a new process build its engine and seat the agents; if that was `counted` before, it is not again."""
+    process.call("begin", {}, {}, _START_SECONDS)
+    if agents:
+        process.call("seat", *_pack_agents(agents), seconds)
+    if counted:
+        process.uncounted = process.usage
+
+
 def _serve(pipe: Connection, build: Callable[[], Engine]) -> None:
     """Answer calls until the other side is gone."""
     with suppress(OSError):
@@ -269,11 +271,19 @@ def _do(engine: Engine, told: dict[str, Any], arrays: Arrays) -> Message:
     elif call == "decide_again":
         scores = engine.decide_again(_unpack_agents(told, arrays), told["observations"])
         return {}, {"log_probabilities": np.ascontiguousarray(scores)}
+    elif call == "generate":
+        return {"written": asdict(engine.generate([Request(**one) for one in told["requests"]]))}, {}
     elif call == "take_faults":
         return {"faults": list(engine.take_faults())}, {}
     elif call == "assert_adapters_act" and isinstance(engine, PopulationEngine):
         engine.assert_adapters_act()
     return {}, {}
+
+
+def _written(told: dict[str, Any]) -> Written:
+    """Return texts that came across as JSON, which knows lists only."""
+    whole = {name: tuple(map(tuple, told[name])) for name in ("tokens", "log_probabilities")}
+    return Written(**{**{name: tuple(values) for name, values in told.items()}, **whole})
 
 
 def _pack_agents(agents: Sequence[Agent]) -> Message:
@@ -329,4 +339,5 @@ def _sum(one: Usage, other: Usage, times: int = 1) -> Usage:
         decisions=one.decisions + times * other.decisions,
         forward_flops=one.forward_flops + times * other.forward_flops,
         model_seconds=one.model_seconds + times * other.model_seconds,
+        written_tokens=one.written_tokens + times * other.written_tokens,
     )

@@ -237,8 +237,8 @@ def _check_grammar(config: EnvironmentConfig) -> None:
         text = grammar.render(strategy)
         _demand(bool(_PRINTABLE.fullmatch(text)), "grammar", "strategies in printable ASCII", text)
         _demand(grammar.parse(text) == strategy, "grammar", f"parse(render({strategy})) to return it", text)
-    refused = _refuses(partial(grammar.parse, "no such clause."), StrategyError)
-    _demand(refused, "grammar", "a StrategyError", "none for 'no such clause.'")
+    refused = _refuses(partial(grammar.parse, "no\tsuch\tclause."), StrategyError)
+    _demand(refused, "grammar", "a StrategyError", "none for 'no\\tsuch\\tclause.'")
 
 
 _CHECKS: Sequence[Callable[[EnvironmentConfig], None]] = (

@@ -73,7 +73,7 @@ def test_every_field_is_read_by_somebody(path: Path) -> None:
 
 def test_every_number_of_the_run_is_read_by_somebody() -> None:
     fields = [field.name for field in dataclasses.fields(RunConfig)]
-    assert not [name for name in fields if not re.search(rf"config\.{name}\b", sources())]
+    assert not [name for name in fields if not re.search(rf"(config|numbers)\.{name}\b", sources())]
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

@@ -18,7 +18,7 @@ ANCESTOR = genome(5, adapter=random_adapter(5))
 
 
 def breed(variation: Variation, couples: list[Couple], known: tuple[Genome, ...] = (), seed: int = 0) -> list[Genome]:
-    return variation.breed(couples, 10, 3, GRAMMAR, np.random.default_rng(seed), known)
+    return variation.breed(couples, 10, 3, GRAMMAR, np.random.default_rng(seed), Support(known=known))
 
 
 def child_of(parent: Genome, id_: int, genes: tuple[str, ...] | None = None, adapter: Adapter | None = None) -> Genome:
