@@ -109,6 +109,14 @@ def test_the_spread_is_of_those_still_there() -> None:
     assert pools(Filter(cases, np.ones(5, np.int64), "auto").narrow(np.array([[0, 1]]))) == [[4]]
 
 
+def test_the_middle_of_an_even_number_is_between_two() -> None:
+    # Median 3.5, distances 3.5 2.5 2.5 4.5, so a MAD of 3: 6 is within it of 8.
+    cases = np.array([[0.0], [1.0], [6.0], [8.0]])
+    assert pools(Filter(cases, np.ones(4, np.int64), "auto").narrow(np.array([[0]]))) == [[2, 3]]
+    # With 8 three times: median 7, distances 7 6 1 1 1 1, so a MAD of 1.
+    assert pools(Filter(cases, np.array([1, 1, 1, 3]), "auto").narrow(np.array([[0]]))) == [[3]]
+
+
 def test_copies_of_the_winner_have_the_same_chance() -> None:
     cases = np.array([[1.0, 1.0], [9.0, 9.0], [9.0, 9.0], [2.0, 0.0], [9.0, 9.0]])
     for epsilon in EPSILONS:
