@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transformers.utils import logging
 
-from tests.benchmarks import decisions, environment, loop, operators, training
+from tests.benchmarks import decisions, environment, loop, operators, selection, training
 from tests.benchmarks.findings import Finding, into_page, load, save, table
 from tests.benchmarks.peers import available
 
@@ -17,6 +17,7 @@ PARTS: dict[str, Callable[[int], list[Finding]]] = {
     "decisions": decisions.measure,
     "training": training.measure,
     "operators": operators.measure,
+    "selection": selection.measure,
     "environment": environment.measure,
     "loop": loop.measure,
     "audit": loop.measure_audit,

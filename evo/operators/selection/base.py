@@ -82,3 +82,23 @@ def check_fitness(fitness: NDArray[np.float64]) -> NDArray[np.float64]:
         member = int(np.flatnonzero(~np.isfinite(table).all(axis=1))[0])
         raise ValueError(f"fitness: expected finite numbers, got {table[member].tolist()} for member {member}")
     return table
+
+
+def check_count(count: int) -> None:
+    """Refuse to choose fewer than none.
+
+    Raises:
+        ValueError: `count` is negative.
+    """
+    if count < 0:
+        raise ValueError(f"count: expected at least 0, got {count}")
+
+
+def one_number(fitness: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return one number [n] for each member: the mean of its columns.
+
+    Raises:
+        ValueError: as in `check_fitness`.
+    """
+    means: NDArray[np.float64] = check_fitness(fitness).mean(axis=1)
+    return means

@@ -6,7 +6,7 @@ import numpy as np
 from deap import tools
 from numpy.typing import NDArray
 
-from evo.operators.selection.base import Selection, check_fitness
+from evo.operators.selection.base import Selection, check_count, check_fitness
 from evo.operators.selection.deap_selection import Candidate
 
 
@@ -34,7 +34,6 @@ class Best(Selection):
 
     def select(self, fitness: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Return the `count` best, best first, then the best again; see `Selection.select`."""
-        if count < 0:
-            raise ValueError(f"count: expected at least 0, got {count}")
+        check_count(count)
         everyone = best(fitness, len(check_fitness(fitness)))
         return np.resize(everyone, count)

@@ -89,7 +89,9 @@ def select_with_deap(
 class DeapSelection(Selection):
     """Any selector written for DEAP, unchanged.
 
-    Example: `DeapSelection(function="deap.tools.selDoubleTournament", arguments={"fitness_size": 3, ...})`
+    The function sees a fitness and nothing else: one that asks for the length of an individual does not work.
+
+    Example: `DeapSelection(function="deap.tools.selTournament", arguments={"tournsize": 3})`
     """
 
     function: DeapSelector | str
