@@ -7,7 +7,7 @@ import pytest
 
 from evo.genome import Genome
 from evo.operators.halves import divide
-from evo.operators.variation import Couple, Variation
+from evo.operators.variation import Couple, Support, Variation
 from fitness.adapter import Adapter
 from fitness.errors import ConfigError
 from tests.evo.samples import GRAMMAR, genome, random_adapter
