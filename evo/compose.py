@@ -72,14 +72,16 @@ def compose_run(overrides: Sequence[str], conf_folder: Path = CONF_FOLDER) -> Co
         conf_folder: The folder that holds `config.yaml` and the groups.
 
     Raises:
-        ConfigError: An override cannot be read, a group has no such file, a top field is unknown, or a reference
-            leads nowhere. One line per problem.
+        ConfigError: An override cannot be read, a group has no such file, a file is no UTF-8, a top field is unknown,
+            or a reference leads nowhere. One line per problem.
     """
     with initialize_config_dir(str(conf_folder), version_base="1.3", job_name="forager"):
         try:
             checked = _check_overrides(overrides)
             config = compose("config", overrides=checked, return_hydra_config=True)
             composition = _flatten(config)
+        except UnicodeDecodeError as error:
+            raise ConfigError(_not_text(overrides, conf_folder, error)) from error
         except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
             raise ConfigError(_one_sentence(error)) from error
     _raise_if_any([*_unknown_fields(composition.tree), *_lost_overrides(checked, composition.tree)])
@@ -180,7 +182,9 @@ def _check_choice(override: Override, options: Sequence[str]) -> str:
 
 def _flatten(config: DictConfig) -> Composition:
     hydra = config.hydra
-    experiment, folder = str(hydra.runtime.choices[EXPERIMENT]), Path(str(hydra.run.dir)).expanduser()
+    if not isinstance(hydra.run.dir, str) or not hydra.run.dir.strip():
+        raise ConfigError(f"hydra.run.dir: expected a folder, given {hydra.run.dir!r}")
+    experiment, folder = str(hydra.runtime.choices[EXPERIMENT]), Path(hydra.run.dir).expanduser()
     names = [str(name) for name in config if name != "hydra"]
     own = OmegaConf.masked_copy(config, names)
     raw = OmegaConf.to_container(own, resolve=False)
@@ -239,6 +243,19 @@ def _one_sentence(error: Exception) -> str:
     if isinstance(error, OmegaConfBaseException) and error.full_key:
         return f"{error.full_key}: expected a value, given one that cannot be resolved ({_first_line(error)})"
     return f"{CONF_FOLDER.name}: expected files that can be composed, given some that cannot ({_first_line(error)})"
+
+
+def _not_text(overrides: Sequence[str], conf_folder: Path, error: UnicodeDecodeError) -> str:
+    """Name the file that is no UTF-8, among all that may have been read; Hydra does not say which it was."""
+    found = re.findall(
+        r"file://([^,\]'\"]+)", " ".join(one for one in overrides if one.startswith("hydra.searchpath="))
+    )
+    for path in (path for place in (*map(Path, found), conf_folder) for path in sorted(place.rglob("*.yaml"))):
+        try:
+            path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as reason:
+            return f"{path}: expected a file in UTF-8, got one that is not ({_first_line(reason)})"
+    return f"{conf_folder.name}: expected files in UTF-8, got one that is not ({_first_line(error)})"
 
 
 def _first_line(error: Exception) -> str:
