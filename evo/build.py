@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.errors import HydraException
 from hydra.utils import get_object, instantiate
 
@@ -48,7 +47,8 @@ class Plan:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the settings in `yaml`; secrets do not count, which may have to be written there anew."""
-        settings = {field: HIDDEN if is_secret(field) else value for field, value in _flat(yaml.safe_load(self.yaml))}
+        given = _flat(from_yaml(self.yaml, resolve=False))
+        settings = {field: HIDDEN if is_secret(field) else value for field, value in given}
         return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
 
 

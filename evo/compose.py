@@ -93,14 +93,14 @@ def to_yaml(tree: dict[str, Any]) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(tree))
 
 
-def from_yaml(text: str) -> dict[str, Any]:
-    """Return the plain values that `to_yaml` wrote.
+def from_yaml(text: str, *, resolve: bool = True) -> dict[str, Any]:
+    """Return the plain values that `to_yaml` wrote, with what references lead to unless `resolve` is false.
 
     Raises:
         ValueError: The text is something else.
     """
     try:
-        tree = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
+        tree = OmegaConf.to_container(OmegaConf.create(text), resolve=resolve)
     except (OmegaConfBaseException, yaml.YAMLError, RecursionError) as error:
         raise ValueError(_first_line(error)) from error
     if not isinstance(tree, dict):
@@ -141,6 +141,8 @@ def _check_field(override: Override, text: str) -> str:
             raise ConfigError(
                 f"{key}: expected one of {', '.join(HYDRA_FIELDS)}, given {key}{nearest(key, HYDRA_FIELDS)}"
             )
+        if key == "hydra.run.dir" and not str(override.value() or "").strip():
+            raise ConfigError(f"{key}: expected a path, given {text}")
         return text
     # Set it whether or not the YAML mentions it: a component's own default is a field as well.
     return f"{_FORCE}{text.lstrip('+')}"
@@ -182,9 +184,7 @@ def _check_choice(override: Override, options: Sequence[str]) -> str:
 
 def _flatten(config: DictConfig) -> Composition:
     hydra = config.hydra
-    if not isinstance(hydra.run.dir, str) or not hydra.run.dir.strip():
-        raise ConfigError(f"hydra.run.dir: expected a folder, given {hydra.run.dir!r}")
-    experiment, folder = str(hydra.runtime.choices[EXPERIMENT]), Path(hydra.run.dir).expanduser()
+    experiment, folder = str(hydra.runtime.choices[EXPERIMENT]), Path(str(hydra.run.dir)).expanduser()
     names = [str(name) for name in config if name != "hydra"]
     own = OmegaConf.masked_copy(config, names)
     raw = OmegaConf.to_container(own, resolve=False)

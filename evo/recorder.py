@@ -92,19 +92,20 @@ class Recorder:
         self._write_manifest(None)
 
     def _table(self, name: str, lost: list[Path]) -> GrowingTable:
-        """Return a table; one that cannot be read is put aside, added to `lost` and begun anew."""
+        """Return a table; one that cannot be read is put aside (NAME.damaged), added to `lost` and begun anew."""
         try:
             return GrowingTable(self._folder, name, run=self._run)
         except OutputError:
             path = table_path(self._folder, name)
-            lost.append(path.replace(path.with_name(f"{path.name}.damaged")))
+            path.replace(path.with_name(f"{path.name}.damaged"))
+            lost.append(path)
             return GrowingTable(self._folder, name, run=self._run)
 
     def _warn_of_lost(self, over: int, lost: list[Path]) -> None:
         """Name the records of the generations that are over which are missing or torn."""
         kept = over if self._retention.telemetry is None else min(over, self._retention.telemetry)
         tables = [table.path for table in (self._genomes, self._generations) if not table.generations >= {*range(over)}]
-        lost = [*lost, *tables, *lost_shards(self._folder, range(over - kept, over))]
+        lost = list(dict.fromkeys([*lost, *tables, *lost_shards(self._folder, range(over - kept, over))]))
         if lost:
             _log.warning(
                 "%s: expected all that was recorded of %d generations, got files that are missing, damaged or "
