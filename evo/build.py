@@ -7,8 +7,10 @@ that Python can import, and name it in a YAML file with `_target_`.
 """
 
 import dataclasses
+import hashlib
 import importlib
 import inspect
+import json
 import re
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -22,8 +24,8 @@ from hydra.utils import get_object, instantiate
 from evo.compose import Composition, compose_run, from_yaml, to_yaml
 from evo.config import RunConfig
 from evo.fields import describe, fit
-from fitness.errors import ConfigError, OutputError, nearest
-from fitness.secrets import HIDDEN, without_secrets
+from fitness.errors import ConfigError, OutputError, listed, nearest
+from fitness.secrets import HIDDEN, is_secret, without_secrets
 
 TARGET = "_target_"
 
@@ -41,6 +43,13 @@ class Plan:
     """Where it is to be written."""
     yaml: str
     """The resolved configuration with the components' defaults filled in; `config.yaml` of the run."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the settings in `yaml`; secrets do not count, which may have to be written there anew."""
+        given = _flat(from_yaml(self.yaml, resolve=False))
+        settings = {field: HIDDEN if is_secret(field) else value for field, value in given}
+        return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def build_run(overrides: Sequence[str]) -> Plan:
@@ -63,7 +72,7 @@ def read_plan(folder: Path) -> Plan:
     """Return the plan that a run's config.yaml holds.
 
     Raises:
-        OutputError: There is no such file, or it is no YAML.
+        OutputError: There is no such file, it is no YAML, or it lacks settings that every run has.
         ConfigError: As `build_run`.
     """
     path = folder / "config.yaml"
@@ -74,6 +83,12 @@ def read_plan(folder: Path) -> Plan:
         raise OutputError(
             f"run: expected the folder of a run (with config.yaml in it), given {folder} ({error})"
         ) from error
+    missing = [field.name for field in dataclasses.fields(RunConfig) if field.name not in tree]
+    if missing:
+        raise OutputError(
+            f"{path}: expected the settings of a run, got a file without {listed(missing)}: restore it, or begin a new "
+            "run with `forager evolve`"
+        )
     hidden = [field for field, value in _flat(tree) if HIDDEN in str(value)]
     if hidden:
         raise ConfigError(

@@ -2,8 +2,9 @@
 
 Owns `Checkpoint` and the folder `checkpoints/`, with a folder for each of the last two generations: checkpoint.json,
 which carries a checksum of its content, and the adapters that it names by digest and that are not yet in the run's own
-`adapters/`. Chance needs no state: every stream is made anew from the run's seed, the generation and its purpose; nor
-has the optimiser any between two generations. To keep one more thing, add a field to `Checkpoint`.
+`adapters/`. What is found damaged is removed once an older checkpoint is found whole: living the generation again
+writes it anew. Chance needs no state: every stream is made anew from the run's seed, the generation and its purpose;
+nor has the optimiser any between two generations. To keep one more thing, add a field to `Checkpoint`.
 """
 
 import dataclasses
@@ -11,22 +12,22 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from evo.adapters import KeptAdapters, read_whole
 from evo.algorithms.base import AlgorithmState
 from evo.genome import Genome
 from finetune.policies import Cost
-from fitness.adapter import Adapter, load_adapter, save_adapter
+from fitness.adapter import Adapter
 from fitness.engines.base import Usage
-from fitness.errors import AdapterError, OutputError
+from fitness.errors import AdapterError, OutputError, listed
 from fitness.files import write_atomically, write_folder_atomically
 
-SCHEMA = 1
+SCHEMA = 2
 """Of the files; raised when those that were written before can no longer be read."""
 _KEPT = 2
 _FILE = "checkpoint.json"
@@ -58,14 +59,15 @@ class Checkpoint:
 class Checkpoints:
     """The checkpoints of one run."""
 
-    def __init__(self, run: Path, base_model: str) -> None:
+    def __init__(self, run: Path, adapters: KeptAdapters, settings: str) -> None:
         """Take the run's folder; nothing is written yet.
 
         Args:
             run: outputs/<run>/.
-            base_model: what adapters are written for, as PEFT names it.
+            adapters: the run's own; a checkpoint holds those that are not among them yet.
+            settings: SHA-256 of the run's configuration; a checkpoint of another one is refused.
         """
-        self._run, self._folder, self._base_model = run, run / "checkpoints", base_model
+        self._run, self._folder, self._adapters, self._settings = run, run / "checkpoints", adapters, settings
 
     def write(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint, and then forget all but the last two.
@@ -77,9 +79,9 @@ class Checkpoints:
 
         def write(draft: Path) -> None:
             for digest, adapter in adapters.items():
-                if not (self._run / "adapters" / digest).exists():
-                    save_adapter(adapter, draft / "adapters" / digest, self._base_model)
-            write_atomically(draft / _FILE, _seal(_to_tree(checkpoint)))
+                if digest not in self._adapters:
+                    self._adapters.write(adapter, draft / "adapters" / digest)
+            write_atomically(draft / _FILE, _seal({"settings": self._settings, **_to_tree(checkpoint)}))
 
         write_folder_atomically(self._folder / f"generation={checkpoint.generation:06d}", write)
         self.prune()
@@ -92,16 +94,27 @@ class Checkpoints:
     def last(self) -> Checkpoint | None:
         """Return the newest checkpoint that is whole, or None if there is none at all.
 
+        Removes what it finds damaged, unless nothing is whole.
+
         Raises:
-            OutputError: those that are there are damaged, or of another version of Forager.
+            OutputError: those that are there are damaged, of another configuration, or of another version of Forager.
         """
-        problems = []
+        problems: list[str] = []
+        damaged: list[Path] = []
         for folder in self._newest_first():
             try:
-                return self._read(folder)
+                checkpoint = self._read(folder, damaged)
             except _DamagedError as error:
                 problems.append(f"{folder}: expected a whole checkpoint, got {error}")
-                _log.warning("%s; looking for the one before", problems[-1])
+                damaged.append(folder)
+                continue
+            for problem in problems:
+                _log.warning("%s; the one before is used", problem)
+            if damaged:
+                _log.warning("removed what is damaged: %s", listed(damaged))
+            for place in damaged:
+                shutil.rmtree(place, ignore_errors=True)
+            return checkpoint
         if problems:
             raise OutputError("\n".join(problems))
         return None
@@ -112,35 +125,46 @@ class Checkpoints:
         for folder in self._newest_first():
             with suppress(_DamagedError):
                 tree = _unseal(folder / _FILE)
-                found |= {record["adapter"] for name in ("genomes", "founders") for record in tree[name]}
+                found |= _digests(tree)
         return found
 
     def _newest_first(self) -> list[Path]:
         return sorted(self._folder.glob("generation=*"), reverse=True)
 
-    def _read(self, folder: Path) -> Checkpoint:
-        """Read one checkpoint.
+    def _read(self, folder: Path, damaged: list[Path]) -> Checkpoint:
+        """Read one checkpoint; add to `damaged` where adapters that it names are not as they were written.
 
         Raises:
             _DamagedError: it, or an adapter that it names, is not as it was written.
-            OutputError: another version of Forager wrote it.
+            OutputError: another version of Forager wrote it, or a run of another configuration.
         """
         tree = _unseal(folder / _FILE)
         if tree.get("schema") != SCHEMA:
             raise OutputError(f"{folder}: expected a checkpoint of schema {SCHEMA}, got schema {tree.get('schema')}")
-
-        @cache
-        def adapter(digest: str) -> Adapter:
-            places = (folder / "adapters" / digest, self._run / "adapters" / digest)
-            place = next((place for place in places if place.exists()), None)
-            if place is None:
-                raise _DamagedError(f"no adapter {digest}")
-            return load_adapter(place)
-
+        if tree.get("settings") != self._settings:
+            raise OutputError(
+                f"{self._run / 'config.yaml'}: expected the settings that the run began with, got others: restore the "
+                "file, or begin a new run with `forager evolve`"
+            )
         try:
-            return _from_tree(tree, adapter)
-        except (AdapterError, KeyError, TypeError, ValueError) as error:
+            adapters = {digest: self._adapter(folder, digest, damaged) for digest in sorted(_digests(tree))}
+            lost = [self._adapters.path(digest) for digest, adapter in adapters.items() if adapter is None]
+            if lost:
+                raise _DamagedError(f"adapters that are missing or damaged: {listed(lost)}")
+            return _from_tree(tree, {digest: adapter for digest, adapter in adapters.items() if adapter})
+        except (KeyError, TypeError, ValueError) as error:
             raise _DamagedError(str(error)) from error
+
+    def _adapter(self, folder: Path, digest: str, damaged: list[Path]) -> Adapter | None:
+        """Return an adapter that a checkpoint names, from its own folder or the run's; None if neither is whole."""
+        own, kept = folder / "adapters" / digest, self._adapters.path(digest)
+        for place in (own, kept):
+            try:
+                if place.exists():
+                    return self._adapters.read(digest) if place == kept else read_whole(place, digest)
+            except AdapterError:
+                damaged.append(place)
+        return None
 
 
 class _DamagedError(Exception):
@@ -150,6 +174,11 @@ class _DamagedError(Exception):
 def _genomes(checkpoint: Checkpoint) -> tuple[Genome, ...]:
     """Return all whose adapters are needed."""
     return (*checkpoint.algorithm.genomes, *checkpoint.founders)
+
+
+def _digests(tree: Mapping[str, Any]) -> set[str]:
+    """Return the digests of the adapters that a checkpoint names."""
+    return {str(record["adapter"]) for name in ("genomes", "founders") for record in tree[name]}
 
 
 def _to_tree(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -169,9 +198,9 @@ def _to_tree(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _from_tree(tree: Mapping[str, Any], adapter: Callable[[str], Adapter]) -> Checkpoint:
+def _from_tree(tree: Mapping[str, Any], adapters: Mapping[str, Adapter]) -> Checkpoint:
     def genomes(name: str) -> tuple[Genome, ...]:
-        return tuple(Genome.from_record(record, adapter(record["adapter"])) for record in tree[name])
+        return tuple(Genome.from_record(record, adapters[record["adapter"]]) for record in tree[name])
 
     return Checkpoint(
         generation=int(tree["generation"]),

@@ -8,7 +8,6 @@ To add a command: write a function that takes the parsed arguments, and add a `C
 """
 
 import argparse
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,10 +15,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from evo import __version__
-from fitness.errors import ConfigError, ForagerError, describe, nearest
+from fitness.errors import ConfigError, ForagerError, describe, harmless, nearest
 from fitness.secrets import hide
 
 USER_ERROR, INTERRUPTED = 2, 130
+FLAGS = ("-h", "--help", "--version")
+"""What may stand in a command's place."""
 
 OVERRIDES = """\
 overrides are field=value for a number and group=name for a file of conf/:
@@ -46,18 +47,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 2 for an error of the user's, 128 + its number after a signal."""
     try:
         arguments = _parse(list(sys.argv[1:] if argv is None else argv))
-        COMMANDS[arguments.command].run(arguments)
+        _run(arguments)
     except ForagerError as error:
-        for line in hide(str(error)).splitlines():
-            print(f"forager: {line}", file=sys.stderr)
+        _tell(error, str(error))
         return USER_ERROR
     except (OSError, MemoryError) as error:
-        print(f"forager: {describe(error)}", file=sys.stderr)
+        _tell(error, describe(error))
         return USER_ERROR
     except KeyboardInterrupt as stop:
-        print(f"forager: stopped by {stop.args[0] if stop.args else 'Ctrl-C'}", file=sys.stderr)
+        _tell(stop, f"stopped by {stop.args[0] if stop.args else 'Ctrl-C'}")
         return getattr(stop, "exit_code", INTERRUPTED)
     return 0
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    """Run a command; somebody else's code in it may not end the process on its own."""
+    try:
+        COMMANDS[arguments.command].run(arguments)
+    except SystemExit as error:
+        raise ForagerError(
+            f"{arguments.command}: expected parts that let it end by itself, got {describe(error)}"
+        ) from error
+
+
+def _tell(error: BaseException, text: str) -> None:
+    """Print an error's notes and what it says, without secrets and without anything that a terminal obeys."""
+    for line in [*getattr(error, "__notes__", ()), *text.splitlines()]:
+        print(f"forager: {harmless(hide(line))}", file=sys.stderr)
 
 
 def _evolve(arguments: argparse.Namespace) -> None:
@@ -72,9 +88,8 @@ def _evolve(arguments: argparse.Namespace) -> None:
         plan = replace(plan, folder=claim_numbered_folder(plan.folder, plan.yaml))
     try:
         launch(plan)
-    except (Exception, KeyboardInterrupt):
-        if not give_up_folder(plan.folder):
-            _tell_how_to_go_on(plan.folder)
+    except BaseException:
+        give_up_folder(plan.folder)
         raise
 
 
@@ -87,15 +102,7 @@ def _resume(arguments: argparse.Namespace) -> None:
     if is_finished(plan.folder):
         print(f"{plan.folder} has come to its end already: forager report {plan.folder}")
         return
-    try:
-        launch(plan)
-    except (Exception, KeyboardInterrupt):
-        _tell_how_to_go_on(plan.folder)
-        raise
-
-
-def _tell_how_to_go_on(folder: Path) -> None:
-    print(f"forager: what was recorded is kept; go on with: forager resume {shlex.quote(str(folder))}", file=sys.stderr)
+    launch(plan)
 
 
 def _config(arguments: argparse.Namespace) -> None:
@@ -167,6 +174,10 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
         raise ConfigError(
             f"command: expected one of {', '.join(COMMANDS)}, given {argv[0]!r}{nearest(argv[0], COMMANDS)}"
+        )
+    if argv and argv[0].startswith("-") and argv[0] not in FLAGS:
+        raise ConfigError(
+            f"arguments: expected a command or one of {', '.join(FLAGS)}, given {argv[0]!r}{nearest(argv[0], FLAGS)}"
         )
     return _parser().parse_args(argv)
 

@@ -72,14 +72,16 @@ def compose_run(overrides: Sequence[str], conf_folder: Path = CONF_FOLDER) -> Co
         conf_folder: The folder that holds `config.yaml` and the groups.
 
     Raises:
-        ConfigError: An override cannot be read, a group has no such file, a top field is unknown, or a reference
-            leads nowhere. One line per problem.
+        ConfigError: An override cannot be read, a group has no such file, a file is no UTF-8, a top field is unknown,
+            or a reference leads nowhere. One line per problem.
     """
     with initialize_config_dir(str(conf_folder), version_base="1.3", job_name="forager"):
         try:
             checked = _check_overrides(overrides)
             config = compose("config", overrides=checked, return_hydra_config=True)
             composition = _flatten(config)
+        except UnicodeDecodeError as error:
+            raise ConfigError(_not_text(overrides, conf_folder, error)) from error
         except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
             raise ConfigError(_one_sentence(error)) from error
     _raise_if_any([*_unknown_fields(composition.tree), *_lost_overrides(checked, composition.tree)])
@@ -91,14 +93,14 @@ def to_yaml(tree: dict[str, Any]) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(tree))
 
 
-def from_yaml(text: str) -> dict[str, Any]:
-    """Return the plain values that `to_yaml` wrote.
+def from_yaml(text: str, *, resolve: bool = True) -> dict[str, Any]:
+    """Return the plain values that `to_yaml` wrote, with what references lead to unless `resolve` is false.
 
     Raises:
         ValueError: The text is something else.
     """
     try:
-        tree = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
+        tree = OmegaConf.to_container(OmegaConf.create(text), resolve=resolve)
     except (OmegaConfBaseException, yaml.YAMLError, RecursionError) as error:
         raise ValueError(_first_line(error)) from error
     if not isinstance(tree, dict):
@@ -140,6 +142,8 @@ def _check_field(override: Override, text: str) -> str:
             raise ConfigError(
                 f"{key}: expected one of {', '.join(HYDRA_FIELDS)}, given {key}{nearest(key, HYDRA_FIELDS)}"
             )
+        if key == "hydra.run.dir" and not str(override.value() or "").strip():
+            raise ConfigError(f"{key}: expected a path, given {text}")
         return text
     # Set it whether or not the YAML mentions it: a component's own default is a field as well.
     return f"{_FORCE}{text.lstrip('+')}"
@@ -240,6 +244,19 @@ def _one_sentence(error: Exception) -> str:
     if isinstance(error, OmegaConfBaseException) and error.full_key:
         return f"{error.full_key}: expected a value, given one that cannot be resolved ({_first_line(error)})"
     return f"{CONF_FOLDER.name}: expected files that can be composed, given some that cannot ({_first_line(error)})"
+
+
+def _not_text(overrides: Sequence[str], conf_folder: Path, error: UnicodeDecodeError) -> str:
+    """Name the file that is no UTF-8, among all that may have been read; Hydra does not say which it was."""
+    found = re.findall(
+        r"file://([^,\]'\"]+)", " ".join(one for one in overrides if one.startswith("hydra.searchpath="))
+    )
+    for path in (path for place in (*map(Path, found), conf_folder) for path in sorted(place.rglob("*.yaml"))):
+        try:
+            path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as reason:
+            return f"{path}: expected a file in UTF-8, got one that is not ({_first_line(reason)})"
+    return f"{conf_folder.name}: expected files in UTF-8, got one that is not ({_first_line(error)})"
 
 
 def _first_line(error: Exception) -> str:

@@ -21,6 +21,7 @@ from evo.genome import Genome
 from evo.heldout import measure
 from evo.recorder import Recorder
 from evo.records import Budget, GenerationRecord, GenomeRow, RunFinished, Seconds, Summary
+from evo.stopping import Stop
 from evo.tracking.fanout import Trackers
 from finetune.methods.base import Method
 from finetune.policies import Cost
@@ -93,18 +94,20 @@ class _Generation:
     training: Training | None
 
 
-def evolve(run: Run, since: Checkpoint | None = None, check: Callable[[], None] = lambda: None) -> Summary:
+def evolve(run: Run, since: Checkpoint | None = None, stop: Stop | None = None) -> Summary:
     """Breed for the run's generations, measure the result on held-out worlds, and return the summary.
 
     Args:
         run: all that is needed.
         since: where an interrupted run goes on; the rest is then the same to the last bit.
-        check: called after every checkpoint; what it raises ends the run there.
+        stop: told when a generation begins and when its checkpoint is written; what it raises ends the run there.
     """
+    stop = stop or Stop()
     began = time.perf_counter()
     before, founders, spent = _begin(run, since)
     yardstick = Yardstick.measure(run.environment, _YARDSTICK_SEEDS)
     for generation in range(since.generation if since else 0, run.generations):
+        stop.begin()
         population = run.algorithm.ask(_rng(run.seed, generation, _BREED))
         founders = founders or tuple(population)
         watch = _Stopwatch(run.engine)
@@ -123,7 +126,7 @@ def evolve(run: Run, since: Checkpoint | None = None, check: Callable[[], None] 
         worked = before + time.perf_counter() - began
         run.checkpoints.write(_checkpoint(run, generation + 1, founders, spent, worked))
         run.recorder.forget(run.checkpoints.needed())
-        check()
+        stop.end()
     return _finish(run, founders, spent, lambda: before + time.perf_counter() - began)
 
 

@@ -5,18 +5,20 @@ Owns the order in which a run's parts come to life: all that can be refused is r
 
 import logging
 import secrets
+import shlex
 import warnings
 from collections.abc import Sequence
 from contextlib import closing
 from typing import cast
 
+from evo.adapters import KeptAdapters
 from evo.algorithms.population import PopulationConfig
 from evo.build import Plan
 from evo.checkpoint import Checkpoint, Checkpoints
 from evo.evolution import Run, evolve
 from evo.operators.selection.base import Selection
 from evo.operators.variation import Variation
-from evo.outputs import working_in
+from evo.outputs import has_records, working_in
 from evo.recorder import Recorder
 from evo.records import RunStarted, Summary
 from evo.report.page import write_report
@@ -30,9 +32,12 @@ from fitness.adapter import initial_adapter
 from fitness.behaviour import behaviour_names
 from fitness.engines.config import PopulationEngineConfig
 from fitness.environments.base import EnvironmentConfig
+from fitness.errors import ForagerError
 from fitness.files import discard_drafts
 from fitness.model import ModelConfig
 from fitness.objectives import Objective
+
+_log = logging.getLogger(__name__)
 
 
 def launch(plan: Plan) -> Summary:
@@ -41,35 +46,48 @@ def launch(plan: Plan) -> Summary:
     Raises:
         ForagerError: something that the plan names cannot be had, or another process works on the run; nothing has
             been decided yet then.
-        StoppedError: a signal ended the run.
+        StoppedError: a signal ended the run. It, and what ends a run that had begun, has a note that says how to go on.
     """
     _quieten()
-    with working_in(plan.folder), stopping() as check:
-        discard_drafts(plan.folder)
-        checkpoints = Checkpoints(plan.folder, cast(ModelConfig, plan.config.model).name)
-        since = checkpoints.last()
-        checkpoints.prune()
-        run = _seat(plan, checkpoints, since)
-        with closing(run.engine), run.engine.model.for_a_run(), run.trackers as trackers:
-            trackers.on_start(
-                RunStarted(
-                    run=run.name,
-                    folder=run.folder,
-                    environment=run.environment.env_id,
-                    seed=run.seed,
-                    generations=run.generations,
-                    population=plan.config.population,
-                    config=plan.yaml,
-                    identity=run.identity,
-                    over=since.generation if since else 0,
-                )
-            )
-            summary = evolve(run, since, check)
-            write_report(run.folder)
+    began = False
+    try:
+        with working_in(plan.folder), stopping() as stop:
+            discard_drafts(plan.folder)
+            adapters = KeptAdapters(plan.folder, cast(ModelConfig, plan.config.model).name)
+            checkpoints = Checkpoints(plan.folder, adapters, plan.fingerprint)
+            since = checkpoints.last()
+            checkpoints.prune()
+            if since is None and has_records(plan.folder):
+                _log.warning("%s: there is no checkpoint, so the run begins again with generation 0", plan.folder)
+            run = _seat(plan, checkpoints, adapters, since)
+            with closing(run.engine), run.engine.model.for_a_run(), run.trackers as trackers:
+                trackers.on_start(_started(plan, run, since))
+                began = True
+                summary = evolve(run, since, stop)
+                write_report(run.folder)
+    except (Exception, KeyboardInterrupt) as error:
+        if (began or not isinstance(error, ForagerError)) and has_records(plan.folder):
+            error.add_note(f"what was recorded is kept; go on with: forager resume {shlex.quote(str(plan.folder))}")
+        raise
     return summary
 
 
-def _seat(plan: Plan, checkpoints: Checkpoints, since: Checkpoint | None) -> Run:
+def _started(plan: Plan, run: Run, since: Checkpoint | None) -> RunStarted:
+    """Return what trackers are told first."""
+    return RunStarted(
+        run=run.name,
+        folder=run.folder,
+        environment=run.environment.env_id,
+        seed=run.seed,
+        generations=run.generations,
+        population=plan.config.population,
+        config=plan.yaml,
+        identity=run.identity,
+        over=since.generation if since else 0,
+    )
+
+
+def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: Checkpoint | None) -> Run:
     """Make every part of the run."""
     config = plan.config
     environment, model = cast(EnvironmentConfig, config.environment), cast(ModelConfig, config.model)
@@ -88,7 +106,7 @@ def _seat(plan: Plan, checkpoints: Checkpoints, since: Checkpoint | None) -> Run
         plan.folder,
         run=name,
         environment=environment,
-        base_model=model.name,
+        adapters=adapters,
         over=since.generation if since else 0,
         retention=config.retention,
     )
@@ -123,6 +141,7 @@ def _trackers(configured: Sequence[object] | object) -> list[Tracker]:
 
 
 def _quieten() -> None:
-    """Keep third parties' notes out of the console."""
+    """Keep third parties' notes out of the console, and their complaints about their own log files (a full disk)."""
+    logging.raiseExceptions = False
     warnings.filterwarnings("ignore", module="transformers")
     logging.getLogger("transformers").setLevel(logging.ERROR)

@@ -132,9 +132,14 @@ def is_finished(folder: Path) -> bool:
     return (folder / "summary.json").is_file() and (folder / "report.html").is_file()
 
 
+def has_records(folder: Path) -> bool:
+    """Tell whether anything was recorded of the run in `folder`, so that there is something to go on with."""
+    return any((folder / name).exists() for name in (RECORDS, "checkpoints", "generations.parquet"))
+
+
 def give_up_folder(folder: Path) -> bool:
     """Undo the claim of a run that recorded nothing, so that it can be begun again; tell whether that was so."""
-    if (folder / RECORDS).exists() or (folder / "checkpoints").exists():
+    if has_records(folder):
         return False
     try:
         with working_in(folder):

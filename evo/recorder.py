@@ -5,9 +5,9 @@ next begins. Does not own the tables' columns (`fitness.telemetry`) or the adapt
 """
 
 import json
+import logging
 import os
 import platform
-import shutil
 import subprocess
 from collections.abc import Sequence, Set
 from dataclasses import asdict
@@ -17,18 +17,28 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
+from evo.adapters import KeptAdapters
 from evo.config import RetentionConfig
 from evo.genome import Genome
 from evo.lineage import Lineage
 from evo.records import GenerationRecord, GenomeRow, Seconds, Summary
-from fitness.adapter import Adapter, save_adapter
 from fitness.environments.base import EnvironmentConfig, TextVectorEnv
 from fitness.environments.grammar import Grammar
-from fitness.files import write_atomically, write_folder_atomically
+from fitness.errors import OutputError, listed
+from fitness.files import write_atomically
 from fitness.records import Fault
 from fitness.rollout import Lives
-from fitness.telemetry import GrowingTable, Source, remove_shards, write_episodes, write_transitions
+from fitness.telemetry import (
+    GrowingTable,
+    Source,
+    lost_shards,
+    remove_shards,
+    table_path,
+    write_episodes,
+    write_transitions,
+)
 
+_log = logging.getLogger(__name__)
 _PHYLOGENY = "phylogeny.csv"
 _PACKAGES = (
     "forager-evo",
@@ -53,31 +63,55 @@ class Recorder:
         *,
         run: str,
         environment: EnvironmentConfig,
-        base_model: str,
+        adapters: KeptAdapters,
         over: int,
         retention: RetentionConfig,
     ) -> None:
-        """Write the manifest, and begin the tables or go on with those that are there.
+        """Write the manifest, and begin the tables or go on with those that are there; one warning names what is lost.
 
         Args:
             folder: this run's own, with its config.yaml in it.
             run: the run's name.
             environment: whose texts and actions are recorded.
-            base_model: what PEFT is to load under the adapters.
+            adapters: where survivors' adapters are kept.
             over: generations that are over; what was written of later ones does not count.
             retention: what `forget` leaves.
 
         Raises:
-            OutputError: a table of an interrupted run cannot be read.
+            OutputError: the phylogeny of an interrupted run cannot be read.
         """
-        self._folder, self._run, self._base_model = folder, run, base_model
+        self._folder, self._run, self._adapters = folder, run, adapters
         self._environment, self._retention = environment, retention
         self._env: TextVectorEnv = environment.make(1)
         self._lineage = Lineage.read(folder / _PHYLOGENY, over) if over else Lineage()
-        self._genomes = GrowingTable(folder, "genomes", run=run)
-        self._generations = GrowingTable(folder, "generations", run=run)
-        self._faults = GrowingTable(folder, "faults", run=run)
+        lost: list[Path] = []
+        self._genomes, self._generations, self._faults = (
+            self._table(name, lost) for name in ("genomes", "generations", "faults")
+        )
+        self._warn_of_lost(over, lost)
         self._write_manifest(None)
+
+    def _table(self, name: str, lost: list[Path]) -> GrowingTable:
+        """Return a table; one that cannot be read is put aside (NAME.damaged), added to `lost` and begun anew."""
+        try:
+            return GrowingTable(self._folder, name, run=self._run)
+        except OutputError:
+            path = table_path(self._folder, name)
+            path.replace(path.with_name(f"{path.name}.damaged"))
+            lost.append(path)
+            return GrowingTable(self._folder, name, run=self._run)
+
+    def _warn_of_lost(self, over: int, lost: list[Path]) -> None:
+        """Name the records of the generations that are over which are missing or torn."""
+        kept = over if self._retention.telemetry is None else min(over, self._retention.telemetry)
+        tables = [table.path for table in (self._genomes, self._generations) if not table.generations >= {*range(over)}]
+        lost = list(dict.fromkeys([*lost, *tables, *lost_shards(self._folder, range(over - kept, over))]))
+        if lost:
+            _log.warning(
+                "%s: expected all that was recorded of %d generations, got files that are missing, damaged or "
+                "incomplete (%s); the run goes on without",
+                *(self._folder, over, listed(path.relative_to(self._folder) for path in lost)),
+            )
 
     @property
     def _grammar(self) -> Grammar:
@@ -101,7 +135,7 @@ class Recorder:
         write_transitions(self._folder, source, lives.transitions, **names)
         write_episodes(self._folder, source, lives.episodes)
         for genome in survivors:
-            self._keep(genome.adapter)
+            self._adapters.keep(genome.adapter)
         living = {genome.id: genome for genome in (*population, *survivors)}
         self._lineage.observe(record.generation, list(living.values()), self._grammar)
         self._lineage.write(self._folder / _PHYLOGENY)
@@ -116,13 +150,13 @@ class Recorder:
 
     def forget(self, needed: Set[str]) -> None:
         """Remove what need not be kept; of adapters, none whose digest is in `needed`."""
-        rows = self._genomes.table
-        last = pc.max(rows["generation"]).as_py()
+        rows, known = self._genomes.table, self._genomes.generations
+        last = max(known, default=-1)
         if self._retention.adapters is not None:
-            recent = rows.filter(pc.greater(rows["generation"], last - self._retention.adapters))["adapter"]
-            for folder in (self._folder / "adapters").glob("*"):
-                if folder.name not in needed | set(recent.to_pylist()):
-                    shutil.rmtree(folder)
+            first = max(0, last - self._retention.adapters + 1)
+            recent = rows.filter(pc.greater_equal(rows["generation"], first))["adapter"]
+            if known.issuperset(range(first, last + 1)):  # else nobody knows whose adapters are to be kept
+                self._adapters.forget(needed | set(recent.to_pylist()))
         if self._retention.telemetry is not None:
             remove_shards(self._folder, before=last - self._retention.telemetry + 1)
 
@@ -137,12 +171,6 @@ class Recorder:
         self._write_manifest(seconds)
         write_atomically(self._folder / "summary.json", summary.to_json().encode())
 
-    def _keep(self, adapter: Adapter) -> None:
-        """Write an adapter under its digest, once; a folder appears only when it is whole."""
-        target = self._folder / "adapters" / adapter.digest()
-        if not target.exists():
-            write_folder_atomically(target, lambda draft: save_adapter(adapter, draft, self._base_model))
-
     def _write_manifest(self, seconds: Seconds | None) -> None:
         """Write what the run was made with and, at its end, what it spent."""
         manifest = {
@@ -151,7 +179,7 @@ class Recorder:
             "commit": _commit(),
             "python": platform.python_version(),
             "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
-            "base_model": self._base_model,
+            "base_model": self._adapters.base_model,
             "seconds": asdict(seconds) if seconds else None,
         }
         write_atomically(self._folder / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())

@@ -47,7 +47,22 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     return f" (did you mean '{match[0]}'?)" if match else ""
 
 
+def listed(items: Iterable[object], most: int = 3) -> str:
+    """Return the items in one line, or the first few and how many more there are.
+
+    Example: `listed([1, 2, 3, 4, 5])` is "1, 2, 3 and 2 more".
+    """
+    texts = [str(item) for item in items]
+    rest = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + rest
+
+
+def harmless(text: str) -> str:
+    """Return the text with what no terminal shows (control characters, lone surrogates) as escapes."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def describe(error: BaseException) -> str:
-    """Return an error's kind and the first line of what it says, as one short sentence."""
-    first = hide((str(error).strip().splitlines() or [""])[0])[:_LONGEST]
+    """Return an error's kind and the first line of what it says, as one short sentence that no terminal obeys."""
+    first = harmless(hide((str(error).strip().splitlines() or [""])[0]))[:_LONGEST]
     return f"{type(error).__name__}: {first}" if first else type(error).__name__

@@ -7,11 +7,12 @@ back at a run goes through. Does not know genomes: `genomes` and `generations` c
   `generation` is a column inside the file as well, so a glob over the folder is a whole table in any Parquet reader.
 * growing tables (`genomes`, `generations`): one small file at the root of the run, rewritten whole each generation.
 
+Every page carries a checksum, which is looked at when it is read: a shard that was altered is refused by name.
 To add a column, add it to its schema and to the writer below and raise `SCHEMA_VERSION`; a reader refuses newer files.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,20 @@ def remove_shards(run_folder: Path, before: int) -> None:
                 shard.unlink(missing_ok=True)
 
 
+def lost_shards(run_folder: Path, generations: Iterable[int]) -> list[Path]:
+    """Return the shards of these generations that are missing or torn; their ends are looked at, not every page."""
+    shards = [table_path(run_folder, name, generation) for name in _SHARDED for generation in generations]
+    return [shard for shard in shards if not _has_an_end(shard)]
+
+
+def _has_an_end(path: Path) -> bool:
+    try:
+        pq.ParquetFile(path).close()
+    except (pa.ArrowException, OSError):
+        return False
+    return True
+
+
 class GrowingTable:
     """A small table at the root of a run that holds all generations so far.
 
@@ -236,6 +251,16 @@ class GrowingTable:
     def __len__(self) -> int:
         """Return the number of rows."""
         return int(self._table.num_rows)
+
+    @property
+    def path(self) -> Path:
+        """Where the table lies."""
+        return self._path
+
+    @property
+    def generations(self) -> set[int]:
+        """Generations that there are rows of."""
+        return set(pc.unique(self._table["generation"]).to_pylist())
 
     @property
     def table(self) -> pa.Table:
@@ -293,7 +318,7 @@ def _generation_of(shard: Path) -> tuple[int, str]:
 
 def _read_parquet(path: Path, columns: Sequence[str] | None) -> pa.Table:
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             _check_version(path, file.schema_arrow.metadata or {})
             return file.read(columns=list(columns) if columns is not None else None)
     except (pa.ArrowException, OSError) as error:
@@ -348,7 +373,9 @@ def _to_array(values: Any, kind: pa.DataType) -> pa.Array:
 
 def _write_parquet(table: pa.Table, path: Path) -> None:
     encoded = [name for name in _DICTIONARY if name in table.schema.names]
-    pq.write_table(table, path, compression="zstd", compression_level=3, use_dictionary=encoded)
+    pq.write_table(
+        table, path, compression="zstd", compression_level=3, use_dictionary=encoded, write_page_checksum=True
+    )
 
 
 def _versioned(name: str, metadata: Mapping[bytes, bytes]) -> pa.Schema:

@@ -6,7 +6,7 @@ until the episode that breaks is by itself. That one has failed; all others go o
 who decides (`fitness.rollout`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -114,7 +114,7 @@ class Worlds:
         try:
             batch = make()
             return [(batch, do(batch))]
-        except Exception as error:  # noqa: BLE001 - an environment may be anybody's, and raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - an environment may be anybody's, and raise anything
             if len(rows) == 1:
                 self.fail(int(rows[0]), f"environment: {describe(error)}")
                 return []
@@ -150,9 +150,24 @@ def _see(batch: _Batch) -> View:
         raise ValueError(
             f"expected {count} texts to observe, got {len(texts)} of {sorted({type(t).__name__ for t in texts})}"
         )
-    if vitals.shape != (count, len(env.vital_names)) or not np.isfinite(vitals).all():
-        raise ValueError(f"expected finite vitals of shape {(count, len(env.vital_names))}, got {vitals.shape}")
+    _check_texts(texts, env)
+    if vitals.shape != (count, len(env.vital_names)):
+        raise ValueError(f"expected vitals of shape {(count, len(env.vital_names))}, got {vitals.shape}")
+    if not np.isfinite(vitals).all():
+        raise ValueError(f"expected finite vitals, got {vitals[~np.isfinite(vitals)][0]}")
     return View(batch.rows, np.array(texts, object), vitals.copy())
+
+
+def _check_texts(texts: Sequence[str], env: TextVectorEnv) -> None:
+    """Refuse a text that no file can hold, or that is longer than the environment says that its texts are."""
+    longest = env.single_observation_space.max_length  # type: ignore[attr-defined]  # Text, by the contract
+    for text in texts:
+        if len(text) > longest:
+            raise ValueError(f"expected texts of at most {longest} characters to observe, got one of {len(text)}")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"expected texts to observe that are UTF-8, got {text[error.start]!r} in one") from error
 
 
 def _act(choose: Callable[[TextVectorEnv, Ints], Ints], batch: _Batch) -> tuple[Ints, _Ends]:

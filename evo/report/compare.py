@@ -7,10 +7,8 @@ summary.json, manifest.json and config.yaml only.
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import yaml
-
 from evo.records import HeldOut, Seconds, Summary
-from evo.report.reading import read_seconds
+from evo.report.reading import read_seconds, read_settings, read_summary
 from fitness.errors import OutputError
 
 
@@ -33,8 +31,8 @@ def compare(folders: Sequence[Path]) -> str:
 
 def _settings(folder: Path) -> dict[str, str]:
     """Return a run's configuration as dotted fields; empty if it is not there."""
-    path = folder / "config.yaml"
-    return dict(_flat(yaml.safe_load(path.read_text(encoding="utf-8")), "")) if path.is_file() else {}
+    settings = read_settings(folder)
+    return dict(_flat(settings, "")) if settings else {}
 
 
 def _flat(node: object, field: str) -> Iterator[tuple[str, str]]:
@@ -64,10 +62,13 @@ def _differences(settings: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
 
 def _read(folder: Path) -> Summary:
     """Return a run's summary."""
-    path = folder / "summary.json"
-    if not path.is_file():
+    summary = read_summary(folder)
+    if summary is None:
         raise OutputError(f"run: expected the folder of a finished run with a summary.json, given {str(folder)!r}")
-    return Summary.from_json(path.read_text(encoding="utf-8"))
+    missing = {"frozen", "evolved"} - dict(summary.heldout).keys()
+    if missing:
+        raise OutputError(f"{folder}: summary.json: expected rows of frozen and evolved, got none of {min(missing)}")
+    return summary
 
 
 def _line(summary: Summary, seconds: Seconds | None) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from evo.records import GenerationRecord, GenomeRow, Seconds, Summary
 from fitness.errors import OutputError
 from fitness.telemetry import read_table, table_path
@@ -43,16 +45,42 @@ def read_run(folder: Path) -> RunFolder:
     config = folder / "config.yaml"
     if not config.is_file() and not table_path(folder, "generations").is_file():
         raise OutputError(f"run: expected the folder of a run (with config.yaml in it), got {folder}")
-    summary = _read_text(folder / "summary.json")
     return RunFolder(
         name=folder.resolve().name,
         generations=tuple(_to_record(row) for row in _read_rows(folder, "generations")),
         genomes=tuple(_to_genome(row) for row in _read_rows(folder, "genomes")),
-        summary=Summary.from_json(summary) if summary else None,
+        summary=read_summary(folder),
         seconds=read_seconds(folder),
         config=_read_text(config),
         manifest=_read_text(folder / "manifest.json"),
     )
+
+
+def read_summary(folder: Path) -> Summary | None:
+    """Return what a run came to; None while it goes on.
+
+    Raises:
+        OutputError: The summary is not what a run writes.
+    """
+    text = _read_text(folder / "summary.json")
+    try:
+        return Summary.from_json(text) if text else None
+    except OutputError as error:
+        raise OutputError(f"{folder}: {error}") from error
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Return a run's configuration as plain values; empty if it is not there.
+
+    Raises:
+        OutputError: It is no YAML.
+    """
+    path = folder / "config.yaml"
+    try:
+        found = yaml.safe_load(_read_text(path))
+    except yaml.YAMLError as error:
+        raise OutputError(f"{path}: expected the settings of a run, got {' '.join(str(error).split())}") from error
+    return found if isinstance(found, dict) else {}
 
 
 def read_seconds(folder: Path) -> Seconds | None:

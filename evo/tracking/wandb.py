@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from evo.records import GenerationRecord, GenomeRow, RunFinished, RunStarted, Seconds, Summary
 from evo.tracking.base import Tracker
 from fitness.errors import ConfigError, nearest
+from fitness.secrets import hide
 
 if TYPE_CHECKING:
     import wandb
@@ -161,9 +162,9 @@ class WandbTracker(Tracker):
         module = _import_wandb()
         run: wandb.Run = module.init(
             mode="online" if mode == "online" else "offline",
-            project=self._config.project,
-            group=self._config.group,
-            tags=self._config.tags,
+            project=hide(self._config.project),
+            group=hide(self._config.group) if self._config.group else None,
+            tags=tuple(map(hide, self._config.tags)),
             id=started.identity,
             resume="allow" if started.over and mode == "online" else None,
             name=started.run,
@@ -173,6 +174,7 @@ class WandbTracker(Tracker):
                 silent=True,
                 console="off",
                 disable_git=True,
+                x_disable_meta=True,  # it holds the command line as it was typed, secrets and all
                 init_timeout=INIT_SECONDS,
                 finish_timeout=FINISH_SECONDS,
                 x_transaction_log_flush_interval=FLUSH_SECONDS,

@@ -1,12 +1,12 @@
 """Components: plain values become frozen objects, and what cannot be made is named by its dotted field."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from evo.build import instantiate_component
+from evo.build import build_run, instantiate_component
 from fitness.errors import ConfigError
 
 HERE = __name__
@@ -85,3 +85,12 @@ def test_all_mistakes_of_a_component_are_named_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         instantiate_component(node(siz=3, size="x", inner=node("Inner", rate=7)), "a")
     assert [line.split(":")[0] for line in str(caught.value).splitlines()] == ["a.inner.rate", "a.siz", "a.size"]
+
+
+def test_a_fingerprint_is_of_the_settings_but_not_of_comments_and_secrets() -> None:
+    plan = replace(build_run(["experiment=tiny"]), yaml="seed: 0\nmine:\n  api_key: '***'\n  rate: 1.0\n")
+    same = "# a note\nmine: {rate: 1.0, api_key: sk-live}\nseed: 0\r\n"
+    assert replace(plan, yaml=same).fingerprint == plan.fingerprint
+    for other in ("seed: 1", "seed: 0\nmore: 1"):
+        assert replace(plan, yaml=plan.yaml.replace("seed: 0", other)).fingerprint != plan.fingerprint
+    assert build_run(["experiment=tiny"]).fingerprint == build_run(["experiment=tiny"]).fingerprint

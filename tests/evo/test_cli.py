@@ -1,13 +1,16 @@
 """The command line, as a person meets it: help at once, and one sentence for every mistake."""
 
+import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from evo.cli import main
+from evo.cli import COMMANDS, main
 from evo.config import PARTS
+from evo.stopping import StoppedError
 
 HEAVY = (
     "torch",
@@ -64,6 +67,9 @@ def test_help_names_every_command(tmp_path: Path) -> None:
 MISTAKES = [
     (["evlove"], ["command", "evolve", "'evlove'", "did you mean 'evolve'"]),
     (["evolve", "--no-such-flag"], ["arguments", "--no-such-flag"]),
+    (["--verison"], ["arguments", "'--verison'", "did you mean '--version'"]),
+    (["evolve", "hydra.run.dir="], ["hydra.run.dir", "expected a path", "given hydra.run.dir="]),
+    (["evolve", "hydra.run.dir=null"], ["hydra.run.dir", "expected a path", "given hydra.run.dir=null"]),
     (["report"], ["arguments", "run"]),
     (["evolve", "enviroment=forage"], ["enviroment", "expected", "did you mean 'environment'"]),
     (["evolve", "environment=forag"], ["environment", "forage", "given forag", "did you mean 'forage'"]),
@@ -118,6 +124,54 @@ def test_the_process_ends_with_exit_code_2_and_no_traceback(tmp_path: Path) -> N
     assert answer.returncode == 2
     assert "did you mean 'population'" in answer.stderr
     assert "Traceback" not in answer.stderr + answer.stdout
+
+
+def test_a_part_that_would_end_the_process_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def leave(_: object) -> None:
+        raise SystemExit("\x1b[2Jgone")
+
+    monkeypatch.setitem(COMMANDS, "report", replace(COMMANDS["report"], run=leave))
+    assert main(["report", "run"]) == 2
+    assert capsys.readouterr().err == (
+        "forager: report: expected parts that let it end by itself, got SystemExit: \\x1b[2Jgone\n"
+    )
+
+
+def test_a_note_on_an_error_comes_before_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(_: object) -> None:
+        error = StoppedError(signal.SIGTERM)
+        error.add_note("go on with: forager resume run")
+        raise error
+
+    monkeypatch.setitem(COMMANDS, "report", replace(COMMANDS["report"], run=stop))
+    assert main(["report", "run"]) == 143
+    assert capsys.readouterr().err == "forager: go on with: forager resume run\nforager: stopped by SIGTERM\n"
+
+
+def test_a_file_that_is_no_text_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "conf/selection").mkdir(parents=True)
+    path = tmp_path / "conf/selection/mine.yaml"
+    path.write_bytes(b"_target_: caf\xe9\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["evolve", f"hydra.searchpath=[file://{tmp_path}/conf]", "selection=mine"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"forager: {path}: expected a file in UTF-8, got one that is not")
+
+
+@pytest.mark.parametrize("text", ["", "seed: 0\n", "population: 3\nseed: 1\n"])
+def test_a_config_that_was_emptied_or_cut_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    assert main(["resume", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"forager: {tmp_path}/config.yaml: expected the settings of a run, got a file without ")
 
 
 def test_a_folder_that_holds_a_run_is_refused(

@@ -152,7 +152,7 @@ class Cracked(ForageConfig):
 
 class CrackedEnv(ForageVectorEnv):
     def begin(self, seeds: Ints, rows: Ints) -> None:
-        self.seeds, self.odd = np.array(seeds), set()
+        self.seeds, self.odd, self.hurt = np.array(seeds), dict[int, Any](), set[int]()
         super().begin(seeds, rows)
 
     def advance(self, actions: Ints) -> None:
@@ -164,12 +164,12 @@ class CrackedEnv(ForageVectorEnv):
                 self.config.how(self, int(row))
 
     def observe(self) -> list[str]:
-        return [b"?" if row in self.odd else text for row, text in enumerate(super().observe())]  # type: ignore[misc]
+        return [self.odd.get(row, text) for row, text in enumerate(super().observe())]
 
     @property
     def vitals(self) -> NDArray[np.float32]:
         found = super().vitals
-        found[list(self.odd)] = np.nan
+        found[list(self.hurt)] = np.nan
         return found
 
 
@@ -177,17 +177,37 @@ def fall(env: ForageVectorEnv, row: int) -> None:
     raise ZeroDivisionError("the sky is falling")
 
 
-def mumble(env: ForageVectorEnv, row: int) -> None:
+def leave(env: ForageVectorEnv, row: int) -> None:
+    raise SystemExit(3)
+
+
+def say(text: bytes | str) -> Callable[[ForageVectorEnv, int], None]:
+    def odd(env: ForageVectorEnv, row: int) -> None:
+        assert isinstance(env, CrackedEnv)
+        env.odd[row] = text
+
+    return odd
+
+
+def bleed(env: ForageVectorEnv, row: int) -> None:
     assert isinstance(env, CrackedEnv)
-    env.odd.add(row)
+    env.hurt.add(row)
 
 
 @pytest.mark.fault(
-    "the environment raises in one episode of many, or shows what is no text or no number",
+    "the environment raises or exits in one episode of many, or shows what is no text, too long a text or no number",
     "that episode fails; its batch is halved around it and lives its past again",
 )
 @pytest.mark.parametrize(
-    ("how", "reason"), [(fall, "ZeroDivisionError: the sky is falling"), (mumble, "texts to observe")]
+    ("how", "reason"),
+    [
+        (fall, "environment: ZeroDivisionError: the sky is falling"),
+        (leave, "environment: SystemExit: 3"),
+        (say(b"?"), "environment: ValueError: expected 1 texts to observe, got 1 of ['bytes']"),
+        (say("a \udcff"), r"environment: ValueError: expected texts to observe that are UTF-8, got '\udcff' in one"),
+        (say("x" * 99_999), "characters to observe, got one of 99999"),
+        (bleed, "environment: ValueError: expected finite vitals, got nan"),
+    ],
 )
 def test_a_world_that_breaks_fails_alone(
     whole: Lives, how: Callable[[ForageVectorEnv, int], None], reason: str

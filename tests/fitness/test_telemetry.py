@@ -230,6 +230,25 @@ def test_a_torn_file_is_named(tmp_path: Path) -> None:
         read_table(tmp_path, "episodes")
 
 
+@pytest.mark.fault("a byte of a shard was altered", "whoever reads it gets an error that names the file")
+def test_no_altered_byte_is_read(tmp_path: Path) -> None:
+    path = _write(tmp_path, 0, rows=40)
+    whole, table = path.read_bytes(), read_table(tmp_path, "transitions")
+    group = pq.ParquetFile(path).metadata.row_group(0)
+    columns = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
+    page = columns["observation"].data_page_offset
+    refused = 0
+    for place in range(page, page + columns["observation"].total_compressed_size):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            found = read_table(tmp_path, "transitions")
+        except OutputError as error:
+            refused += str(error).startswith(f"{path}: expected a whole Parquet file")
+        else:
+            assert found.equals(table), f"byte {place}"
+    assert refused > 40
+
+
 @pytest.mark.fault("a folder cannot be written", "an error that names the file")
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     blocked = tmp_path / "telemetry"

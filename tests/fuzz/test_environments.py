@@ -19,7 +19,7 @@ from tests.fuzz.cases import fuzzed, patient
 pytestmark = patient
 
 ANSWERS: dict[str, list[Any]] = {
-    "observe": [[], None, ["x"], [1, 2, 3], ["x"] * 999, 7, [None] * 9, "a text"],
+    "observe": [[], None, ["x"], [1, 2, 3], ["x"] * 999, 7, [None] * 9, "a text", ["\ud800"] * 9, ["x" * 10**6] * 9],
     "vitals": [None, np.nan, np.zeros((2, 2)), np.full((9, 4), np.nan), "x", [[]], np.zeros((9, 4), object)],
     "died": [None, 1, np.zeros(2, bool), np.zeros(9, int), np.ones(9, bool), "yes", [True] * 9],
     "outlived": [None, 0, np.zeros(2, bool), np.ones(9, bool), "no"],
@@ -38,6 +38,7 @@ RAISED = [
     AssertionError(),
     OSError(5, "io"),
     SystemError("\u202e" * 1000),
+    SystemExit(0),
 ]
 
 
@@ -62,7 +63,7 @@ class OddEnv(ForageVectorEnv):
         assert isinstance(self.config, Odd)
         if self.config.call != call or self.age < self.config.since:
             return plain
-        if isinstance(self.config.answer, Exception):
+        if isinstance(self.config.answer, BaseException):
             raise self.config.answer
         return self.config.answer
 
@@ -107,5 +108,8 @@ def test_any_answer_of_an_environment(call: str, since: int, data: st.DataObject
     lives = roll_out(ScriptedEngine(wander), forest, AGENTS, np.arange(3))
     assert len(lives.episodes) == 9
     failed = lives.episodes.end == "failed"
-    assert all(error.startswith("environment: ") and len(error) < 500 for error in lives.episodes.error[failed])
+    assert all(
+        error.startswith("environment: ") and len(error) < 500 and error.isprintable()
+        for error in lives.episodes.error[failed]
+    )
     assert lives.episodes.length[~failed].sum() == len(lives.transitions)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
 
+from evo.adapters import KeptAdapters
 from evo.algorithms.base import AlgorithmState
 from evo.checkpoint import Checkpoint, Checkpoints
 from finetune.policies import Cost
@@ -44,7 +45,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         generation=3, name="run", identity="x", row_chunk=None, algorithm=AlgorithmState({"next_id": 4}, (one,)),
         founders=(one,), usage=Usage(), training=Cost(), wall_seconds=1.0,
     )  # fmt: skip
-    Checkpoints(folder / "run", "base").write(checkpoint)
+    Checkpoints(folder / "run", KeptAdapters(folder / "run", "base"), "").write(checkpoint)
     fake_run.write_run(folder / "fake")
     return folder
 
@@ -147,7 +148,7 @@ def test_a_checkpoint_that_was_altered(
 ) -> None:
     folder = copy_of(whole, tmp_path_factory.mktemp("copy"), "run", data)
     with works_or_says_why(str(folder)):
-        found = Checkpoints(folder, "base").last()
+        found = Checkpoints(folder, KeptAdapters(folder, "base"), "").last()
         assert found is not None
         assert found.generation == 3
         assert found.founders[0].adapter.digest() == ADAPTER.digest()

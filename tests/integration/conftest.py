@@ -1,5 +1,6 @@
 """What the integration tests share."""
 
+import shutil
 import time
 from pathlib import Path
 
@@ -23,9 +24,16 @@ def whole(undisturbed: tuple[dict[str, str], float]) -> dict[str, str]:
     return undisturbed[0]
 
 
+@pytest.fixture(scope="session")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run that was killed in its third generation; `half` is a copy of it."""
+    folder = tmp_path_factory.mktemp("killed") / "run"
+    assert not leg(folder, kill_at_write(71))
+    assert len(list((folder / "checkpoints").glob("generation=*"))) == 2
+    return folder
+
+
 @pytest.fixture
-def half(tmp_path: Path) -> Path:
+def half(tmp_path: Path, killed: Path) -> Path:
     """Return a run that was killed in its third generation."""
-    assert not leg(tmp_path / "run", kill_at_write(45))
-    assert len(list((tmp_path / "run/checkpoints").glob("generation=*"))) == 2
-    return tmp_path / "run"
+    return Path(shutil.copytree(killed, tmp_path / "run"))

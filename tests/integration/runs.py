@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 OVERRIDES = (
-    "experiment=tiny", "tracking=none", "population=4", "elites=1", "episodes=2", "generations=3", "heldout=4",
+    "experiment=tiny", "tracking=none", "population=4", "elites=2", "episodes=2", "generations=3", "heldout=4",
     "finetune.decisions=64", "environment.horizon=40",
 )  # fmt: skip
 """A run of a few seconds."""

@@ -20,7 +20,7 @@ def kill_again_and_again(place: Path, kills: int, undisturbed: tuple[dict[str, s
     rng, folder, killed, (whole, seconds) = np.random.default_rng(seed), place / "run", 0, undisturbed
     while killed < kills:
         at_a_write = killed % 2
-        plant = kill_at_write(int(rng.integers(1, 60))) if at_a_write else None
+        plant = kill_at_write(int(rng.integers(1, 90))) if at_a_write else None
         if leg(folder, plant, None if at_a_write else rng.uniform(0.0, seconds)):
             assert content(folder) == whole
             shutil.rmtree(folder)
@@ -55,20 +55,110 @@ def test_a_damaged_checkpoint_costs_a_generation_and_nothing_else(
     assert f"{newest.parent}: expected a whole checkpoint, got {reason}" in said(half)
 
 
-@pytest.mark.fault("an adapter that a checkpoint needs is corrupt", "`forager resume` stops and names it")
-def test_a_corrupt_adapter_is_named(half: Path) -> None:
-    for path in half.glob("adapters/*/adapter_model.safetensors"):
-        data = bytearray(path.read_bytes())
-        data[-5] ^= 1
-        path.write_bytes(data)
-    process = work(half)
+def alter(path: Path) -> None:
+    """Flip one bit near the end of a file."""
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+
+
+def named_by(checkpoint: Path) -> set[str]:
+    """Return the adapters that a checkpoint needs and has none of its own of."""
+    tree = json.loads((checkpoint / "checkpoint.json").read_bytes())["content"]
+    names = {genome["adapter"] for part in ("genomes", "founders") for genome in tree[part]}
+    return names - {path.name for path in checkpoint.glob("adapters/*")}
+
+
+def refused(folder: Path) -> list[str]:
+    """Go on with a run that cannot be gone on with; return what is said, which is no advice to do it again."""
+    process = work(folder)
     process.join(60)
     assert process.exitcode == 2
-    assert "checkpoints/generation=000002: expected a whole checkpoint, got genome" in said(half)
-    assert "Traceback" not in said(half)
+    lines = said(folder).splitlines()
+    assert len(set(lines)) == len(lines)
+    assert "go on with" not in said(folder)
+    assert "Traceback" not in said(folder)
+    return lines
 
 
-@pytest.mark.fault("Ctrl-C", "the generation is finished and a checkpoint written; a second one stops at once")
+@pytest.mark.fault(
+    "an adapter that a checkpoint needs is corrupt",
+    "lines name it, the checkpoint before is used and the adapter is written anew, to the same bytes",
+)
+def test_a_corrupt_adapter_is_written_anew(half: Path, whole: dict[str, str]) -> None:
+    before, newest = sorted(half.glob("checkpoints/generation=*"))
+    young = sorted(named_by(newest) - named_by(before))
+    assert young
+    for digest in young:
+        alter(half / "adapters" / digest / "adapter_model.safetensors")
+    assert leg(half)
+    assert f"{newest}: expected a whole checkpoint, got adapters that are missing or damaged: " in said(half)
+    assert str(half / "adapters" / young[0]) in said(half)
+    assert content(half) == whole
+
+
+@pytest.mark.fault("an adapter that both checkpoints need is corrupt", "`forager resume` stops and names it")
+def test_where_no_checkpoint_is_whole_nothing_is_removed(half: Path) -> None:
+    for path in half.glob("adapters/*/adapter_model.safetensors"):
+        alter(path)
+    before = content(half)
+    lines = refused(half)
+    assert len(lines) == 2
+    assert "checkpoints/generation=000002: expected a whole checkpoint, got adapters that are missing" in lines[0]
+    assert content(half) == before
+
+
+@pytest.mark.fault("config.yaml of a run that goes on was edited", "`forager resume` refuses in one sentence")
+def test_edited_settings_are_refused(half: Path, whole: dict[str, str]) -> None:
+    path = half / "config.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("temperature: ", "temperature: 1"))
+    (line,) = refused(half)
+    assert line.startswith(f"forager: {path}: expected the settings that the run began with, got others: restore")
+    path.write_text(f"# a note\n{text}")
+    assert leg(half)
+    path.write_text(text)
+    assert content(half) == whole
+
+
+@pytest.mark.fault(
+    "`checkpoints/` of a run that goes on is gone", "one line says that it begins again; to the same bytes"
+)
+def test_a_run_without_checkpoints_begins_again_and_says_so(half: Path, whole: dict[str, str]) -> None:
+    shutil.rmtree(half / "checkpoints")
+    assert leg(half)
+    assert f"{half}: there is no checkpoint, so the run begins again with generation 0" in said(half)
+    assert content(half) == whole
+
+
+def interrupt_the_final_table() -> None:
+    """Plant: Ctrl-C is pressed while the held-out worlds are lived."""
+    from evo import evolution
+
+    def measure(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+
+    evolution.measure = measure
+
+
+@pytest.mark.fault("Ctrl-C while no generation is in work", "the run stops at once, and goes on to the same bytes")
+def test_ctrl_c_after_the_last_generation_stops_at_once(tmp_path: Path, whole: dict[str, str]) -> None:
+    folder = tmp_path / "run"
+    process = work(folder, interrupt_the_final_table)
+    process.join(60)
+    assert process.exitcode == 130
+    assert "will be finished" not in said(folder)
+    assert said(folder).count(f"go on with: forager resume {folder}") == 1
+    lived = {path: path.stat().st_mtime_ns for path in folder.glob("telemetry/*/*")}
+    assert leg(folder)
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("telemetry/*/*")} == lived
+    assert content(folder) == whole
+
+
+@pytest.mark.fault(
+    "Ctrl-C in a generation", "the generation is finished and a checkpoint written; a second one stops at once"
+)
 @pytest.mark.fault("SIGTERM or SIGHUP", "the run stops at once, says how to go on, and goes on to the same bytes")
 @pytest.mark.parametrize(
     ("number", "times", "code"),
@@ -86,7 +176,7 @@ def test_a_signal_stops_the_run_and_says_how_to_go_on(
         time.sleep(0.02)
     process.join(60)
     assert process.exitcode == code
-    assert f"go on with: forager resume {folder}" in said(folder)
+    assert said(folder).count(f"go on with: forager resume {folder}") == 1
     assert said(folder).splitlines()[-1] == f"forager: stopped by {number.name}"
     assert "Traceback" not in said(folder)
     assert not (folder / "summary.json").exists()
@@ -105,6 +195,7 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
     process.join()
     assert second.exitcode == 2
     assert "expected a run that nobody works on" in said(other)
+    assert "go on with" not in said(other)
 
 
 @pytest.mark.fault(
@@ -115,10 +206,8 @@ def test_a_run_of_another_version_is_refused_by_name(half: Path) -> None:
         tree = json.loads(path.read_bytes())["content"] | {"schema": 0}
         checksum = hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
         path.write_text(json.dumps({"sha256": checksum, "content": tree}))
-    process = work(half)
-    process.join(60)
-    assert process.exitcode == 2
-    assert "expected a checkpoint of schema 1, got schema 0" in said(half)
+    (line,) = refused(half)
+    assert "expected a checkpoint of schema 2, got schema 0" in line
 
 
 def test_what_has_ended_is_left_alone(tmp_path: Path) -> None:

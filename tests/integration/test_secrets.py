@@ -1,6 +1,7 @@
 """A run with keys all around it leaves none of them anywhere."""
 
 import os
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ SECRETS = {
 
 
 def plant() -> None:
+    sys.argv = ["forager", "evolve", *SECRETS.values()]  # as the shell gave them
     os.environ.update(SECRETS)
     os.environ["WANDB_MODE"] = "offline"
 
@@ -24,8 +26,11 @@ def plant() -> None:
 def test_no_secret_is_in_any_file_or_message(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     mine = [one for one in OVERRIDES if not one.startswith("tracking")]
+    project = f"tracking.wandb.project={SECRETS['HF_TOKEN']}"
     literal = f"model.suffix={SECRETS['OPENAI_API_KEY']}"  # the resolved value of a field is no safer than a reference
-    process = command(folder, "evolve", *mine, "generations=2", literal, f"hydra.run.dir={folder}", plant=plant)
+    process = command(
+        folder, "evolve", *mine, "generations=2", literal, project, f"hydra.run.dir={folder}", plant=plant
+    )
     process.join(120)
     assert process.exitcode == 0, said(folder)
     found = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

@@ -1,11 +1,13 @@
 """Runs side by side: the figures of each, and what was set otherwise."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from evo.report.compare import compare
 from fitness.errors import OutputError
+from tests.evo import fake_run
 from tests.evo.fake_run import write_run
 
 SETTINGS = """\
@@ -43,3 +45,26 @@ def test_a_run_without_a_summary_is_refused(tmp_path: Path) -> None:
     write_run(tmp_path / "cut", finished=False)
     with pytest.raises(OutputError, match=r"run: expected the folder of a finished run with a summary\.json, given"):
         compare([tmp_path / "cut"])
+
+
+@pytest.mark.parametrize("content", [b"{", b"{}", b"\xff", b'{"run": "a"}'])
+def test_a_bad_summary_names_its_run(tmp_path: Path, content: bytes) -> None:
+    write_run(tmp_path / "bad")
+    (tmp_path / "bad/summary.json").write_bytes(content)
+    with pytest.raises(OutputError, match=r"bad.*summary\.json: expected"):
+        compare([run(tmp_path / "good"), tmp_path / "bad"])
+
+
+def test_a_summary_without_rows_names_its_run(tmp_path: Path) -> None:
+    whole = json.loads(fake_run.summary().to_json())
+    write_run(tmp_path / "bad")
+    (tmp_path / "bad/summary.json").write_text(json.dumps({**whole, "heldout": {}}))
+    with pytest.raises(OutputError, match=r"bad: summary\.json: expected rows of frozen and evolved"):
+        compare([tmp_path / "bad"])
+
+
+@pytest.mark.parametrize("content", [b"seed: caf\xe9\n", b"seed: [\n"])
+def test_settings_that_cannot_be_read_name_their_file(tmp_path: Path, content: bytes) -> None:
+    (run(tmp_path / "bad") / "config.yaml").write_bytes(content)
+    with pytest.raises(OutputError, match=r"bad/config\.yaml: expected"):
+        compare([run(tmp_path / "good"), tmp_path / "bad"])
