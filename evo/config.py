@@ -24,8 +24,12 @@ PARTS = {
     "selection": "select",
     "variation": "breed",
     "finetune": "prepare",
+    "reflection": "reflecting",
 }
 """What every member of a part's family has; enough to tell one that stands in the wrong place."""
+
+OPTIONAL = ("finetune", "reflection")
+"""Parts that a run can do without."""
 
 REPEATED = ("population", "elites")
 """Numbers of the run that the algorithm repeats; they are set here."""
@@ -112,6 +116,8 @@ class RunConfig:
     """How children differ from their parents; `conf/variation/`."""
     finetune: object | None
     """How the elites' adapters are trained on what the population lived; None: not at all; `conf/finetune/`."""
+    reflection: object | None
+    """How strategies are rewritten in view of their deaths, by a language model; None: not; `conf/reflection/`."""
     tracking: Mapping[str, object]
     """Where the curves go besides the run's folder, by name; empty: nowhere; `conf/tracking/`."""
 
@@ -148,5 +154,5 @@ def _misplaced(config: RunConfig) -> list[str]:
         f"{part}: expected a component of the family conf/{part}/ (one that has `{member}`), "
         f"given {'no _target_' if isinstance(given, dict) else type(given).__name__}"
         for part, member in PARTS.items()
-        if not hasattr(given := getattr(config, part), member) and not (part == "finetune" and given is None)
+        if not hasattr(given := getattr(config, part), member) and not (part in OPTIONAL and given is None)
     ]

@@ -19,6 +19,8 @@ from evo.checkpoint import Checkpoint, Checkpoints
 from evo.diversity import adapter_diversity, strategy_diversity
 from evo.genome import Genome
 from evo.heldout import measure
+from evo.operators.strategy.author import Author, together
+from evo.operators.strategy.written import Reflection, tell_deaths
 from evo.recorder import Recorder
 from evo.records import Budget, GenerationRecord, GenomeRow, RunFinished, Seconds, Summary
 from evo.stopping import Stop
@@ -38,7 +40,7 @@ from fitness.records import Episodes, Fault
 from fitness.rollout import Lives, roll_out
 
 _log = logging.getLogger(__name__)
-_BREED, _WORLDS, _TUNE, _INTERVALS = range(4)
+_BREED, _WORLDS, _TUNE, _INTERVALS, _REFLECT = range(5)
 """Purposes of the run's streams of chance."""
 _TRAINING_SEEDS = 400_000_000
 """Worlds that select and train have seeds below this; the yardstick's and the held-out ones lie above."""
@@ -79,6 +81,10 @@ class Run:
     algorithm: Algorithm
     method: Method | None
     """None: nothing is fine-tuned."""
+    reflection: Reflection | None
+    """None: nobody's strategy is rewritten in view of its deaths."""
+    author: Author
+    """Writes for operators that ask for texts."""
     recorder: Recorder
     checkpoints: Checkpoints
     trackers: Trackers
@@ -116,6 +122,7 @@ def evolve(run: Run, since: Checkpoint | None = None, stop: Stop | None = None) 
         done = behaviours(lives.transitions, run.actions, [genome.id for genome in population])
         run.algorithm.tell(run.objective.by_agent(lives.episodes), done)
         training = _tune_elites(run, generation, lives)
+        _reflect(run, generation, lives)
         spent = spent + training.cost if training else spent
         watch.lap("finetune")
         rows = _rows(run, generation, population, yardstick)
@@ -201,6 +208,24 @@ def _tune_elites(run: Run, generation: int, lives: Lives) -> Training | None:
     kept = [(elite.id, tuned.adapter) for elite, tuned in zip(elites, training.tuned, strict=True) if tuned.accepted]
     run.algorithm.adopt([(parent, run.algorithm.tuned(parent, adapter)) for parent, adapter in kept])
     return training
+
+
+def _reflect(run: Run, generation: int, lives: Lives) -> None:
+    """Rewrite strategies of the best survivors that are not tuned, in view of how they died; both are tested next."""
+    if run.reflection is None or generation == run.generations - 1:
+        return
+    tuned = {elite.id for elite in run.algorithm.elites()} if run.method else set()
+    parents = [genome for genome in run.algorithm.survivors() if genome.id not in tuned]
+    parents = parents[: min(run.reflection.count, run.algorithm.room)]
+    rng = _rng(run.seed, generation, _REFLECT)
+    stories = [tell_deaths(one.id, lives.episodes, lives.transitions, run.actions) for one in parents]
+    drafts = [
+        run.reflection.reflecting(one.genes, story, run.grammar, rng)
+        for one, story in zip(parents, stories, strict=True)
+    ]
+    written = zip(parents, together(drafts, run.author), strict=True)
+    pairs = [(one.id, run.algorithm.rewritten(one.id, genes)) for one, genes in written if genes != one.genes]
+    run.algorithm.adopt(pairs)
 
 
 def _finish(run: Run, founders: Sequence[Genome], spent: Cost, worked: Callable[[], float]) -> Summary:

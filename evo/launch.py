@@ -17,6 +17,8 @@ from evo.build import Plan
 from evo.checkpoint import Checkpoint, Checkpoints
 from evo.evolution import Run, evolve
 from evo.operators.selection.base import Selection
+from evo.operators.strategy.author import Author
+from evo.operators.strategy.written import Reflection
 from evo.operators.variation import Variation
 from evo.outputs import has_records, working_in
 from evo.recorder import Recorder
@@ -93,6 +95,7 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
     environment, model = cast(EnvironmentConfig, config.environment), cast(ModelConfig, config.model)
     env = environment.make(1)
     engine = cast(PopulationEngineConfig, config.engine).build(model, env)
+    author = Author(engine)
     spec = engine.model.lora_spec(config.adapter.rank, config.adapter.alpha)
     algorithm = cast(PopulationConfig, config.algorithm).build(
         env.grammar,
@@ -100,6 +103,7 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
         cast(Selection, config.selection),
         cast(Variation, config.variation),
         behaviour_names(env.action_names),
+        author,
     )
     name = since.name if since else plan.folder.resolve().name
     recorder = Recorder(
@@ -129,6 +133,8 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
         objective=cast(Objective, config.objective),
         algorithm=algorithm,
         method=cast(Method | None, config.finetune),
+        reflection=cast(Reflection | None, config.reflection),
+        author=author,
         recorder=recorder,
         checkpoints=checkpoints,
         trackers=Trackers(_trackers(config.tracking.values())),

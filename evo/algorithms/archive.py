@@ -109,9 +109,10 @@ class ArchiveAlgorithm(PopulationAlgorithm):
         """Return the whole archive."""
         return self._archive
 
-    def _room(self) -> int:
-        """Return how many tuned children fit into the next generation: with a parent for each, and one newborn."""
-        return (self._config.population - len(self._guests) - 1) // 2
+    @property
+    def room(self) -> int:
+        """How many children still fit into the next generation: with a parent for each, and one newborn."""
+        return (self._config.population - len(self._guests) - 1) // 2 - len(self._waiting)
 
     def _own_state(self) -> AlgorithmState:
         """Return the archive."""

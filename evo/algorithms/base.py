@@ -104,6 +104,19 @@ class Algorithm(ABC):
         """
 
     @abstractmethod
+    def rewritten(self, parent: int, genes: tuple[str, ...]) -> Genome:
+        """Return the child of survivor `parent` that has `genes` in place of its own; it must still be adopted.
+
+        Raises:
+            ValueError: `parent` did not survive.
+        """
+
+    @property
+    @abstractmethod
+    def room(self) -> int:
+        """How many children of survivors can still be adopted."""
+
+    @abstractmethod
     def adopt(self, pairs: Sequence[tuple[int, Genome]]) -> None:
         """Have tuned children tested beside their parents in the next generation.
 

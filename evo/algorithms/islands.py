@@ -120,6 +120,15 @@ class Islands(Algorithm):
         """Return a child of one island. See `Algorithm.tuned`."""
         return self._islands[self._home.get(parent, 0)].tuned(parent, adapter)
 
+    def rewritten(self, parent: int, genes: tuple[str, ...]) -> Genome:
+        """Return a child of one island. See `Algorithm.rewritten`."""
+        return self._islands[self._home.get(parent, 0)].rewritten(parent, genes)
+
+    @property
+    def room(self) -> int:
+        """How many children fit even if all parents are of one island. See `Algorithm.room`."""
+        return min(island.room for island in self._islands)
+
     def adopt(self, pairs: Sequence[tuple[int, Genome]]) -> None:
         """Queue each child on its parent's island. See `Algorithm.adopt`."""
         for place, island in enumerate(self._islands):

@@ -234,17 +234,11 @@ class PopulationAlgorithm(Algorithm):
 
     def tuned(self, parent: int, adapter: Adapter) -> Genome:
         """Return a Lamarckian child, with the next id. See `Algorithm.tuned`."""
-        self._expect_told("tuned")
-        if parent not in self._members:
-            raise ValueError(f"parent: expected one of the survivors {list(self._members)}, got {parent}")
-        return replace(
-            self._members[parent],
-            id=self._ids.take(),
-            adapter=adapter,
-            parents=(parent,),
-            operator="finetune",
-            born=self._generation,
-        )
+        return replace(self._child(parent, "finetune"), adapter=adapter)
+
+    def rewritten(self, parent: int, genes: tuple[str, ...]) -> Genome:
+        """Return a child with other genes, with the next id. See `Algorithm.rewritten`."""
+        return replace(self._child(parent, "reflection"), genes=genes)
 
     def adopt(self, pairs: Sequence[tuple[int, Genome]]) -> None:
         """Queue tuned children for the next `ask`. See `Algorithm.adopt`."""
@@ -258,9 +252,14 @@ class PopulationAlgorithm(Algorithm):
             if child.id in taken or not 0 <= child.id < self._ids.next:
                 raise ValueError(f"pairs: expected children made by tuned(), with new ids, got {child.id} for {parent}")
             waiting[parent] = child
-        if len(waiting) > self._room():
-            raise ValueError(f"pairs: expected room for {self._room()} beside the survivors, got {len(waiting)}")
+        if len(pairs) > self.room:
+            raise ValueError(f"pairs: expected room for {self.room} beside the survivors, got {len(pairs)}")
         self._waiting = waiting
+
+    @property
+    def room(self) -> int:
+        """How many children still fit into the next generation, beside their parents. See `Algorithm.room`."""
+        return self._numbers.population - len(self._members) - len(self._guests) - len(self._waiting)
 
     def welcome(self, migrants: Sequence[Genome]) -> None:
         """Have clones of others' survivors tested in the next generation, with ids of their own.
@@ -332,9 +331,14 @@ class PopulationAlgorithm(Algorithm):
         self._ids.take(count)
         return children
 
-    def _room(self) -> int:
-        """Return how many tuned children fit into the next generation, beside their parents."""
-        return self._numbers.population - len(self._members) - len(self._guests)
+    def _child(self, parent: int, operator: str) -> Genome:
+        """Return a copy of a survivor, with the next id, for something to be changed in it."""
+        self._expect_told(operator)
+        if parent not in self._members:
+            raise ValueError(f"parent: expected one of the survivors {list(self._members)}, got {parent}")
+        return replace(
+            self._members[parent], id=self._ids.take(), parents=(parent,), operator=operator, born=self._generation
+        )
 
     def _expect_told(self, call: str) -> None:
         """Raise unless the last genomes asked for were told of."""

@@ -9,6 +9,7 @@ from evo.operators.strategy.base import Draft, Genes, check_genes
 from evo.operators.strategy.written.pen import Pen
 from evo.operators.strategy.written.prompts import ask_clause, read_clause
 from evo.operators.strategy.written.rewrite import candidates, replaced
+from fitness.checks import check_integer
 from fitness.environments.grammar import Grammar
 
 
@@ -21,20 +22,22 @@ class Reflection:
     is accepted unless it is worse than the parent by more than the algorithm's tolerance on the seeds that both lived
     (`evo.algorithms.base.judge`), where GEPA asks for a strict gain.
 
-    It is no mutation of breeding, since it needs what the parent lived, and an answer to whether it is better. The loop
-    treats it as it treats a tuned child: after `tell`,
+    It is no mutation of breeding, since it needs what the parent lived, and an answer to whether it is better: the loop
+    (`evo.evolution`) treats its child like a tuned one, so that parent and child live the next generation's seeds side
+    by side, and `tell` judges them.
 
-        stories = [tell_deaths(elite.id, lives.episodes, lives.transitions, env.action_names) for elite in elites]
-        drafts = [reflection.reflecting(e.genes, s, grammar, rng) for e, s in zip(elites, stories)]
-        pairs = [(e, genes) for e, genes in zip(elites, together(drafts, author)) if genes != e.genes]
-        algorithm.adopt([(e.id, <e with these genes, a new id and itself as parent>) for e, genes in pairs])
-
-    so that parent and child live the next generation's seeds side by side, and `tell` judges them.
+    Example: `Reflection(count=2)`
     """
 
+    count: int = 2
+    """Best survivors, of those that are not fine-tuned, that are rewritten in each generation; at least 1."""
     instruction: str = "An agent must survive. Read how it died and improve its strategy."
     """Begins the prompt."""
     pen: Pen = field(default_factory=Pen)
+
+    def __post_init__(self) -> None:
+        """Refuse a reflection on nobody."""
+        check_integer("count", self.count, 1)
 
     def reflecting(self, genes: Genes, story: str, grammar: Grammar, rng: np.random.Generator) -> Draft:
         """Ask for another clause; the parent's genes, and no question, where there is nothing to tell.
