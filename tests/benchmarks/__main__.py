@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transformers.utils import logging
 
-from tests.benchmarks import decisions, environment, loop, operators, training
+from tests.benchmarks import decisions, environment, lineage, loop, noise, operators, training
 from tests.benchmarks.findings import Finding, into_page, load, save, table
 from tests.benchmarks.peers import available
 
@@ -18,6 +18,8 @@ PARTS: dict[str, Callable[[int], list[Finding]]] = {
     "training": training.measure,
     "operators": operators.measure,
     "environment": environment.measure,
+    "lineage": lineage.measure,
+    "noise": noise.measure,
     "loop": loop.measure,
     "audit": loop.measure_audit,
     "thousand": loop.measure_thousand,
