@@ -2,15 +2,22 @@
 
 Owns `Lineage` and phylogeny.csv in the ALife phylogeny standard
 (https://alife-data-standards.github.io/alife-data-standards/phylogeny.html), with three columns of ours. Tuned children
-are births like any other, with operator `finetune`, so text and weights share one tree. To record more of a genome, add
-a field to `Birth` and a column.
+are births like any other, with operator `finetune`, so text and weights share one tree. What descent says of a
+population is in evo/pedigree.py. To record more of a genome, add a field to `Birth` and a column.
+
+The file is written anew every generation: a death changes a line that may stand anywhere, and a reader must never see
+half a file. Lines are kept as bytes, so a generation costs one copy of the file and its way to the disk. Tools for
+trees (phylotrackpy, or Newick through alifedata-phyloinformatics-convert) refuse a second parent, and some a line break
+in a text: `write_tree` is for them.
 """
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from evo.genome import Genome
 from fitness.environments.grammar import Grammar
@@ -19,9 +26,13 @@ from fitness.files import write_atomically
 
 COLUMNS = ("id", "ancestor_list", "origin_time", "destruction_time", "operator", "strategy", "adapter")
 """Header of phylogeny.csv; the first four are the standard's."""
+_HEADER = f"{','.join(COLUMNS)}\n".encode()
+_TREE_HEADER = ",".join((*COLUMNS[:4], "taxon_label")) + "\n"
+_SPECIAL = re.compile('[,"\r\n]')
+"""Text with one of these is quoted."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Birth:
     """One genome's entry.
 
@@ -66,6 +77,13 @@ class Lineage:
         """Start with nobody."""
         self._births: dict[int, Birth] = {}
         self._deaths: dict[int, int] = {}
+        self._living: dict[int, tuple[bytes, bytes]] = {}  # by birth: the line before and after the death
+        self._lines: dict[int, bytes] = {}  # of the file
+
+    @property
+    def births(self) -> Mapping[int, Birth]:
+        """Id -> birth, parents before children."""
+        return MappingProxyType(self._births)
 
     @classmethod
     def read(cls, path: Path, over: int) -> "Lineage":
@@ -84,7 +102,7 @@ class Lineage:
                 if birth.time < over:
                     lineage.record([birth])
                     if death is not None and death < over:
-                        lineage._deaths[birth.id] = death
+                        lineage.bury(birth.id, death)
         except (OSError, ValueError, IndexError) as error:
             raise OutputError(f"{path}: expected a phylogeny that can be read, got {error}") from error
         return lineage
@@ -97,26 +115,27 @@ class Lineage:
         """
         present = {genome.id for genome in genomes}
         self.record(Birth.of(g, grammar, generation) for g in genomes if g.id not in self._births)
-        for id_ in self.living():
-            if id_ not in present:
-                self._deaths[id_] = generation
+        for id_ in [id_ for id_ in self._living if id_ not in present]:
+            self.bury(id_, generation)
 
     def record(self, births: Iterable[Birth]) -> None:
         """Add births, parents before children.
 
         Raises:
-            ValueError: an id is there already, or a parent is not.
+            ValueError: an id is there already, or a parent is not, or has a higher id than the child: ids are counted.
         """
         for birth in births:
-            unknown = [parent for parent in birth.parents if parent not in self._births]
+            unknown = [p for p in birth.parents if p not in self._births or p > birth.id]
             if birth.id in self._births or unknown:
                 problem = f"unknown parents {unknown}" if unknown else "an id that is taken"
                 raise ValueError(f"births: expected a new id and known parents, got {problem} for genome {birth.id}")
             self._births[birth.id] = birth
+            self._living[birth.id] = _halves(birth)
+            self._lines[birth.id] = b"inf".join(self._living[birth.id])
 
     def living(self) -> list[int]:
         """Return the ids of those who have not died, by birth."""
-        return [id_ for id_ in self._births if id_ not in self._deaths]
+        return list(self._living)
 
     def __len__(self) -> int:
         """Return the number of births."""
@@ -128,17 +147,57 @@ class Lineage:
         Raises:
             OutputError: the file cannot be written.
         """
-        text = io.StringIO(newline="")
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(COLUMNS)
-        table.writerows(self._row(birth) for birth in self._births.values())
-        write_atomically(path, text.getvalue().encode())
+        write_atomically(path, b"".join([_HEADER, *self._lines.values()]))
 
-    def _row(self, birth: Birth) -> tuple[object, ...]:
-        """Return one line; the standard writes no ancestor as [none] and no death as inf."""
-        ancestors = ",".join(map(str, birth.parents)) or "none"
-        death = self._deaths.get(birth.id, "inf")
-        return (birth.id, f"[{ancestors}]", birth.time, death, birth.operator, birth.strategy, birth.adapter)
+    def write_tree(self, path: Path, *, extinct: bool = True) -> None:
+        """Write the tree of first parents, who are those that most was taken from, in the standard's columns alone.
+
+        Founders are roots, so there are as many trees. A name for the leaves of Newick is in `taxon_label`.
+
+        Args:
+            path: of the file.
+            extinct: whether to write branches that nobody living is on; phylotrackpy counts their ends as alive.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        mothers = {id_: birth.parents[:1] for id_, birth in self._births.items()}
+        kept = mothers.keys() if extinct else _upwards(mothers, self._living)
+        rows = (
+            f"{id_},[{mothers[id_][0] if mothers[id_] else 'none'}],{self._births[id_].time},"
+            f"{self._deaths.get(id_, 'inf')},{id_}\n"
+            for id_ in mothers
+            if id_ in kept
+        )
+        write_atomically(path, "".join([_TREE_HEADER, *rows]).encode())
+
+    def bury(self, id_: int, generation: int) -> None:
+        """Write down that one of the living died in `generation`."""
+        self._deaths[id_] = generation
+        self._lines[id_] = str(generation).encode().join(self._living.pop(id_))
+
+
+def _upwards(mothers: Mapping[int, tuple[int, ...]], living: Iterable[int]) -> set[int]:
+    """Return the living and all that they descend from."""
+    found: set[int] = set()
+    for id_ in living:
+        line: tuple[int, ...] = (id_,)
+        while line and line[0] not in found:
+            found.add(line[0])
+            line = mothers[line[0]]
+    return found
+
+
+def _halves(birth: Birth) -> tuple[bytes, bytes]:
+    """Return a line before and after its death; the standard writes no ancestor as [none] and no death as inf."""
+    ancestors = ",".join(map(str, birth.parents)) or "none"
+    cells = ",".join(map(_cell, (birth.operator, birth.strategy, birth.adapter)))
+    return f"{birth.id},{_cell(f'[{ancestors}]')},{birth.time},".encode(), f",{cells}\n".encode()
+
+
+def _cell(text: str) -> str:
+    """Return a text as CSV has it."""
+    return '"' + text.replace('"', '""') + '"' if _SPECIAL.search(text) else text
 
 
 def _entry(row: list[str]) -> tuple[Birth, int | None]:

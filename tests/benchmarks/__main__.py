@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transformers.utils import logging
 
-from tests.benchmarks import decisions, environment, loop, operators, selection, training
+from tests.benchmarks import decisions, environment, lineage, loop, noise, operators, selection, training
 from tests.benchmarks.findings import Finding, into_page, load, save, table
 from tests.benchmarks.peers import available
 
@@ -19,6 +19,8 @@ PARTS: dict[str, Callable[[int], list[Finding]]] = {
     "operators": operators.measure,
     "selection": selection.measure,
     "environment": environment.measure,
+    "lineage": lineage.measure,
+    "noise": noise.measure,
     "loop": loop.measure,
     "audit": loop.measure_audit,
     "thousand": loop.measure_thousand,

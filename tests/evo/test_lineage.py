@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from evo.genome import Genome
 from evo.lineage import COLUMNS, Birth, Lineage
@@ -97,3 +99,35 @@ def test_births_that_make_no_tree_are_refused() -> None:
         lineage.record([birth(0)])
     with pytest.raises(ValueError, match=r"unknown parents \[7\] for genome 1"):
         lineage.record([birth(1, (0, 7))])
+
+
+def test_a_parent_has_the_lower_id() -> None:
+    lineage = Lineage()
+    lineage.record([birth(5)])
+    with pytest.raises(ValueError, match=r"unknown parents \[5\] for genome 4"):
+        lineage.record([birth(4, (5,))])
+
+
+@pytest.mark.parametrize("extinct", [True, False])
+def test_tree_by_hand(tmp_path: Path, extinct: bool) -> None:
+    two_generations().write_tree(tmp_path / "tree.csv", extinct=extinct)
+    assert (tmp_path / "tree.csv").read_text().splitlines() == [
+        "id,ancestor_list,origin_time,destruction_time,taxon_label",
+        *(["0,[none],0,1,0"] if extinct else []),
+        "1,[none],0,inf,1",
+        "2,[none],0,1,2",
+        "3,[1],1,inf,3",
+        "4,[2],1,inf,4",
+    ]
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), max_size=4))
+@settings(max_examples=50, deadline=None)
+def test_any_text_comes_back(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
+    path = tmp_path_factory.mktemp("any") / "phylogeny.csv"
+    lineage = Lineage()
+    lineage.record(
+        Birth(id=i, parents=(), time=0, operator=text, strategy=text[::-1], adapter="") for i, text in enumerate(texts)
+    )
+    lineage.write(path)
+    assert dict(Lineage.read(path, 1).births) == dict(lineage.births)
