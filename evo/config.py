@@ -23,12 +23,13 @@ PARTS = {
     "algorithm": "build",
     "selection": "select",
     "variation": "breed",
+    "racing": "plan",
     "finetune": "prepare",
     "reflection": "reflecting",
 }
 """What every member of a part's family has; enough to tell one that stands in the wrong place."""
 
-OPTIONAL = ("finetune", "reflection")
+OPTIONAL = ("racing", "finetune", "reflection")
 """Parts that a run can do without."""
 
 REPEATED = ("population", "elites")
@@ -94,6 +95,8 @@ class RunConfig:
     """Episodes of the final table, for each of its rows, on seeds that never select or train; at least 1."""
     retries: int
     """How often an episode that failed, by no fault of its agent, is tried again on the same seed; at least 0."""
+    copies: bool
+    """Whether a child that is a copy, to the last bit, of a genome that was tested before is tested all the same."""
     temperature: float
     """Divides the model's logits in every decision; above 0, and the lower, the surer of itself an agent acts."""
     adapter: AdapterConfig
@@ -114,6 +117,8 @@ class RunConfig:
     """Who becomes a parent; `conf/selection/`."""
     variation: object
     """How children differ from their parents; `conf/variation/`."""
+    racing: object | None
+    """How episodes go to those in question; None: everybody lives in as many worlds; `conf/racing/`."""
     finetune: object | None
     """How the elites' adapters are trained on what the population lived; None: not at all; `conf/finetune/`."""
     reflection: object | None

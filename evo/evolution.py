@@ -15,16 +15,20 @@ from pathlib import Path
 import numpy as np
 
 from evo.algorithms.base import Algorithm
+from evo.algorithms.population import Behaviours
 from evo.checkpoint import Checkpoint, Checkpoints
-from evo.diversity import adapter_diversity, strategy_diversity
+from evo.diversity import adapter_diversity, behaviour_diversity, strategy_diversity
 from evo.genome import Genome
 from evo.heldout import measure
 from evo.operators.strategy.author import Author, together
 from evo.operators.strategy.written import Reflection, tell_deaths
+from evo.pedigree import common_ancestor_depth, effective_founders
+from evo.racing import Racing
 from evo.recorder import Recorder
 from evo.records import Budget, GenerationRecord, GenomeRow, RunFinished, Seconds, Summary
 from evo.stopping import Stop
 from evo.tracking.fanout import Trackers
+from evo.trials import Race, Tried, try_out, untested_copies
 from finetune.methods.base import Method
 from finetune.policies import Cost
 from finetune.trainer import Training, tune
@@ -42,6 +46,8 @@ from fitness.rollout import Lives, roll_out
 _log = logging.getLogger(__name__)
 _BREED, _WORLDS, _TUNE, _INTERVALS, _REFLECT = range(5)
 """Purposes of the run's streams of chance."""
+_PROBED, _PROBES = 32, 8
+"""Members and observations that tell how differently a population acts, at most."""
 _TRAINING_SEEDS = 400_000_000
 """Worlds that select and train have seeds below this; the yardstick's and the held-out ones lie above."""
 _YARDSTICK_SEEDS = np.arange(400_000_000, 400_000_512)
@@ -68,6 +74,10 @@ class Run:
     """At least this many held-out episodes for each row of the final table."""
     temperature: float
     """Of every decision."""
+    copies: bool
+    """Whether a copy of what is known is tested again."""
+    racing: Racing | None
+    """None: all live in as many worlds."""
     retries: int
     """How often an episode that failed is tried again."""
     environment: EnvironmentConfig
@@ -96,7 +106,7 @@ class _Generation:
 
     number: int
     population: Sequence[Genome]
-    episodes: Episodes
+    tried: Tried
     training: Training | None
 
 
@@ -117,16 +127,17 @@ def evolve(run: Run, since: Checkpoint | None = None, stop: Stop | None = None) 
         population = run.algorithm.ask(_rng(run.seed, generation, _BREED))
         founders = founders or tuple(population)
         watch = _Stopwatch(run.engine)
-        lives = _live(run, generation, population)
+        tried = _live(run, generation, population)
+        lives = tried.lives
         watch.lap("rollout")
-        done = behaviours(lives.transitions, run.actions, [genome.id for genome in population])
-        run.algorithm.tell(run.objective.by_agent(lives.episodes), done)
+        run.algorithm.tell(tried.lifespans, _behaviours(run, population, tried))
         training = _tune_elites(run, generation, lives)
         _reflect(run, generation, lives)
         spent = spent + training.cost if training else spent
         watch.lap("finetune")
         rows = _rows(run, generation, population, yardstick)
-        record = _record(run, _Generation(generation, population, lives.episodes, training), yardstick, watch)
+        run.recorder.observe(generation, population, run.algorithm.survivors())
+        record = _record(run, _Generation(generation, population, tried, training), yardstick, watch)
         faults = (*lives.faults, *(Fault(reason, 1) for reason in (training.faults if training else ())))
         run.recorder.write(record, rows, population, run.algorithm.survivors(), lives, faults)
         run.trackers.on_generation(record, rows)
@@ -161,13 +172,30 @@ def _checkpoint(run: Run, over: int, founders: tuple[Genome, ...], spent: Cost, 
     )
 
 
-def _live(run: Run, generation: int, population: Sequence[Genome]) -> Lives:
-    """Let the population live on this generation's worlds, the same for all, and check that its adapters acted."""
+def _live(run: Run, generation: int, population: Sequence[Genome]) -> Tried:
+    """Let the population live on this generation's worlds, the same for all; copies of what is known need not."""
+    known = {} if run.copies else run.recorder.known
+    evaluations = run.algorithm.evaluations
+    copies = {} if run.copies else untested_copies(population, evaluations, known, run.grammar)
     worlds = run.episodes * (run.finals if generation == run.generations - 1 else 1)
+    race = Race(run.racing, worlds, evaluations) if run.racing else None
+    if race:
+        worlds = sum(rung.worlds for rung in race.racing.plan(len(population) - len(copies), worlds))
     seeds = _rng(run.seed, generation, _WORLDS).choice(_TRAINING_SEEDS, worlds, replace=False, shuffle=False)
-    lives = _roll_out(run, _express(run, population), np.sort(seeds))
-    _check_failures(generation, lives)
-    return lives
+
+    def live(genomes: Sequence[Genome], seeds: Ints) -> Lives:
+        return _roll_out(run, _express(run, genomes), seeds)
+
+    seeds = np.sort(seeds) if race is None else seeds
+    tried = try_out(population, copies, seeds, live, run.objective, race)
+    _check_failures(generation, tried.lives)
+    return tried
+
+
+def _behaviours(run: Run, population: Sequence[Genome], tried: Tried) -> Behaviours:
+    """Return what each member did; a copy, what that did whose copy it is."""
+    own = behaviours(tried.lives.transitions, run.actions, [genome.id for genome in population])
+    return {**own, **{twin: own[source] for twin, source in tried.copies.items() if source in own}}
 
 
 def _roll_out(run: Run, agents: Sequence[Agent], seeds: Ints) -> Lives:
@@ -277,13 +305,15 @@ def _rows(run: Run, generation: int, population: Sequence[Genome], yardstick: Ya
 
 def _record(run: Run, lived: "_Generation", yardstick: Yardstick, watch: "_Stopwatch") -> GenerationRecord:
     """Sum a generation up; what was not tuned is NaN."""
-    population, episodes, training = lived.population, lived.episodes, lived.training
-    known = [values[~np.isnan(values)] for values in run.objective.by_agent(episodes).values()]
+    population, episodes, training = lived.population, lived.tried.lives.episodes, lived.training
+    known = [values[~np.isnan(values)] for values in lived.tried.lifespans.values()]
     means = np.array([values.mean() for values in known if len(values)])
     scores = [yardstick.score(float(mean)) for mean in means]
     tuned = training.tuned if training else ()
     refused = sum(not t.accepted for t in tuned) + sum(not j.accepted for j in run.algorithm.judgements)
     rollout, finetune = watch.seconds["rollout"], watch.seconds["finetune"]
+    births, living = run.recorder.births, [genome.id for genome in run.algorithm.survivors()]
+    writing = run.author.take()
     return GenerationRecord(
         generation=lived.number,
         generations=run.generations,
@@ -297,6 +327,12 @@ def _record(run: Run, lived: "_Generation", yardstick: Yardstick, watch: "_Stopw
         mean_lifespan=float(means.mean()),
         strategy_diversity=strategy_diversity(population),
         adapter_diversity=adapter_diversity(population),
+        behaviour_diversity=_behaviour_diversity(run, population, lived.tried.lives),
+        founders=effective_founders(births, living),
+        ancestor=common_ancestor_depth(births, living, lived.number),
+        copies=len(lived.tried.copies),
+        written=writing.asked,
+        unusable=writing.fallbacks,
         deaths=_deaths(run, episodes),
         ess=_mean([t.effective_share for t in tuned]),
         loss=_mean([t.loss for t in tuned]),
@@ -308,6 +344,19 @@ def _record(run: Run, lived: "_Generation", yardstick: Yardstick, watch: "_Stopw
         finetune_seconds=finetune,
         model_seconds=watch.model_seconds + (training.cost.seconds if training else 0.0),
     )
+
+
+def _behaviour_diversity(run: Run, population: Sequence[Genome], lives: Lives) -> float:
+    """Return how differently members would act on the same observations, some of those that were met."""
+    members = [population[i * len(population) // _PROBED] for i in range(_PROBED)]
+    members = list({genome.id: genome for genome in members}.values())
+    met = np.unique(lives.transitions.observation.astype(str))
+    probes = [str(met[i * len(met) // _PROBES]) for i in range(_PROBES if len(met) else 0)]
+    if not probes:
+        return math.nan
+    agents = [agent for agent in _express(run, members) for _ in probes]
+    scores = run.engine.decide_again(agents, probes * len(members))
+    return behaviour_diversity(scores.reshape(len(members), len(probes), -1))
 
 
 def _deaths(run: Run, episodes: Episodes) -> tuple[tuple[str, int], ...]:

@@ -21,6 +21,7 @@ from evo.operators.strategy.author import Author
 from evo.operators.strategy.written import Reflection
 from evo.operators.variation import Variation
 from evo.outputs import has_records, working_in
+from evo.racing import Racing
 from evo.recorder import Recorder
 from evo.records import RunStarted, Summary
 from evo.report.page import write_report
@@ -124,6 +125,8 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
         finals=config.finals,
         heldout=config.heldout,
         temperature=config.temperature,
+        copies=config.copies,
+        racing=cast(Racing | None, config.racing),
         retries=config.retries,
         environment=environment,
         grammar=env.grammar,

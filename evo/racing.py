@@ -39,6 +39,33 @@ class Rung:
         check_integer("rung.worlds", self.worlds, 1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Racing:
+    """Sequential halving within a generation: episodes go to those in question.
+
+    Example: `Racing()`
+    """
+
+    keep: int | None = None
+    """Genomes in the last rung, which are sure to live in all worlds; None: a quarter of the population."""
+    newcomer: float = 2.0
+    """Lives that the mean of all newcomers counts as in the score of each; above 0."""
+
+    def __post_init__(self) -> None:
+        """Refuse a race that nobody ends."""
+        if self.keep is not None:
+            check_integer("keep", self.keep, 1)
+        check_number("newcomer", self.newcomer, 1e-9)
+
+    def kept(self, genomes: int) -> int:
+        """Return how many of `genomes` end the race."""
+        return min(genomes, self.keep if self.keep is not None else max(1, genomes // 4))
+
+    def plan(self, genomes: int, worlds: int) -> tuple[Rung, ...]:
+        """Return the race's rungs, at the cost of `worlds` for everybody (see `rungs`)."""
+        return rungs(genomes, worlds, self.kept(genomes))
+
+
 def rungs(genomes: int, worlds: int, keep: int) -> tuple[Rung, ...]:
     """Return sequential halving: rungs of about equal cost, each with half the genomes of the one before.
 

@@ -9,7 +9,7 @@ import logging
 import os
 import platform
 import subprocess
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -20,7 +20,8 @@ import pyarrow.compute as pc
 from evo.adapters import KeptAdapters
 from evo.config import RetentionConfig
 from evo.genome import Genome
-from evo.lineage import Lineage
+from evo.lineage import Birth, Lineage
+from evo.novelty import known_of
 from evo.records import GenerationRecord, GenomeRow, Seconds, Summary
 from fitness.environments.base import EnvironmentConfig, TextVectorEnv
 from fitness.environments.grammar import Grammar
@@ -84,6 +85,7 @@ class Recorder:
         self._environment, self._retention = environment, retention
         self._env: TextVectorEnv = environment.make(1)
         self._lineage = Lineage.read(folder / _PHYLOGENY, over) if over else Lineage()
+        self._known = known_of(self._lineage.births.values())
         lost: list[Path] = []
         self._genomes, self._generations, self._faults = (
             self._table(name, lost) for name in ("genomes", "generations", "faults")
@@ -117,6 +119,24 @@ class Recorder:
     def _grammar(self) -> Grammar:
         return self._env.grammar
 
+    @property
+    def births(self) -> Mapping[int, Birth]:
+        """Everybody who was ever born, by id."""
+        return self._lineage.births
+
+    @property
+    def known(self) -> Mapping[str, int]:
+        """Fingerprint of everybody who was ever born -> the first genome that had it; see `evo.novelty`."""
+        return self._known
+
+    def observe(self, generation: int, population: Sequence[Genome], survivors: Sequence[Genome]) -> None:
+        """Take who was born and who has died in one generation; `write` writes it."""
+        living = {genome.id: genome for genome in (*population, *survivors)}
+        new = [id_ for id_ in living if id_ not in self._lineage.births]
+        self._lineage.observe(generation, list(living.values()), self._grammar)
+        for mark, id_ in known_of(self._lineage.births[id_] for id_ in new).items():
+            self._known.setdefault(mark, id_)
+
     def write(
         self,
         record: GenerationRecord,
@@ -136,8 +156,6 @@ class Recorder:
         write_episodes(self._folder, source, lives.episodes)
         for genome in survivors:
             self._adapters.keep(genome.adapter)
-        living = {genome.id: genome for genome in (*population, *survivors)}
-        self._lineage.observe(record.generation, list(living.values()), self._grammar)
         self._lineage.write(self._folder / _PHYLOGENY)
         self._genomes.append(record.generation, [row.row() for row in rows])
         self._generations.append(record.generation, [record.row()])

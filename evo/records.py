@@ -68,6 +68,18 @@ class GenerationRecord:
     """How different the strategies are; 0 if all are the same."""
     adapter_diversity: float
     """How different the adapters are; 0 if all are the same."""
+    behaviour_diversity: float
+    """How differently members would act on the same observations, in bits from 0 to 1."""
+    founders: float
+    """How many founders of equal share would have left survivors as diverse."""
+    ancestor: float
+    """Generations since the last common ancestor of all survivors was born; NaN if there is none."""
+    copies: int
+    """Genomes that were not tested, because they are copies of known ones."""
+    written: int
+    """Texts that a language model wrote for operators."""
+    unusable: int
+    """Of them, texts of no use, so that the grammar's operator took over."""
     deaths: tuple[tuple[str, int], ...]
     """How many episodes ended in each cause, with "outlived" and "failed" among the causes."""
     ess: float

@@ -6,8 +6,9 @@ add an array here and a column of the same meaning in fitness/telemetry.py, and 
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +104,38 @@ class Transitions:
     def __len__(self) -> int:
         """Return the number of decisions."""
         return len(self.agent)
+
+
+Table = TypeVar("Table", Episodes, Transitions)
+
+
+def joined_episodes(parts: Sequence[Episodes], agents: Sequence[int]) -> Episodes:
+    """Return episodes of several rollouts as one, by agent in the order of `agents`, then by seed."""
+    episodes = _concatenated(Episodes, parts)
+    return _taken(episodes, np.lexsort((episodes.seed, _places(episodes.agent, agents))))
+
+
+def joined_transitions(parts: Sequence[Transitions], agents: Sequence[int]) -> Transitions:
+    """Return decisions of several rollouts as one, by agent in the order of `agents`, then by seed and step."""
+    made = _concatenated(Transitions, parts)
+    return _taken(made, np.lexsort((made.step, made.seed, _places(made.agent, agents))))
+
+
+def _places(ids: NDArray[np.int64], agents: Sequence[int]) -> NDArray[np.int64]:
+    """Return the place of each id among the agents."""
+    order = np.argsort(agents)
+    return np.asarray(order[np.searchsorted(np.asarray(agents), ids, sorter=order)])
+
+
+def _concatenated(kind: type[Table], parts: Sequence[Table]) -> Table:
+    fields = [field.name for field in dataclasses.fields(kind)]
+    filled = [part for part in parts if len(part)] or list(parts[:1])
+    return kind(**{name: np.concatenate([getattr(part, name) for part in filled]) for name in fields})
+
+
+def _taken(table: Table, rows: NDArray[np.int64]) -> Table:
+    fields = [field.name for field in dataclasses.fields(table)]
+    return type(table)(**{name: getattr(table, name)[rows] for name in fields})
 
 
 def _check_rows(table: Episodes | Transitions) -> None:

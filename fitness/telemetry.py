@@ -8,7 +8,7 @@ back at a run goes through. Does not know genomes: `genomes` and `generations` c
 * growing tables (`genomes`, `generations`): one small file at the root of the run, rewritten whole each generation.
 
 Every page carries a checksum, which is looked at when it is read: a shard that was altered is refused by name.
-To add a column, add it to its schema and to the writer below and raise `SCHEMA_VERSION`; a reader refuses newer files.
+To add a column, add it to its schema and to the writer below and raise `SCHEMA_VERSION`; a reader refuses other files.
 """
 
 import json
@@ -27,7 +27,7 @@ from fitness.errors import OutputError, nearest
 from fitness.files import write_atomically
 from fitness.records import Episodes, Transitions
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised by every change of a schema that a reader could notice."""
 VERSION_KEY = b"forager.schema_version"
 ACTIONS_KEY = b"forager.actions"
@@ -107,6 +107,12 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("mean_lifespan", pa.float64()),
             ("strategy_diversity", pa.float64()),
             ("adapter_diversity", pa.float64()),
+            ("behaviour_diversity", pa.float64()),
+            ("founders", pa.float64()),
+            ("ancestor", pa.float64()),
+            ("copies", pa.int32()),
+            ("written", pa.int32()),
+            ("unusable", pa.int32()),
             ("deaths", pa.map_(pa.string(), pa.int64())),
             ("ess", pa.float64()),
             ("loss", pa.float64()),
@@ -301,7 +307,7 @@ def read_table(run_folder: Path, name: str, *, columns: Sequence[str] | None = N
         columns: Which columns to read; all if None.
 
     Raises:
-        OutputError: The table is unknown, missing, unreadable or written by a newer version of Forager.
+        OutputError: The table is unknown, missing, unreadable or written by another version of Forager.
     """
     path = table_path(run_folder, name)
     files = sorted(path.glob("generation=*.parquet"), key=_generation_of) if name in _SHARDED else [path]
@@ -327,8 +333,8 @@ def _read_parquet(path: Path, columns: Sequence[str] | None) -> pa.Table:
 
 def _check_version(path: Path, metadata: Mapping[bytes, bytes]) -> None:
     given = metadata.get(VERSION_KEY, b"none").decode("utf-8", "replace")
-    if not given.isdecimal() or not 1 <= int(given) <= SCHEMA_VERSION:
-        raise OutputError(f"{path}: expected schema version 1 to {SCHEMA_VERSION}, got {given}")
+    if given != str(SCHEMA_VERSION):
+        raise OutputError(f"{path}: expected schema version {SCHEMA_VERSION}, got {given}")
 
 
 def _name_actions(actions: NDArray[np.int16], names: Sequence[str]) -> pa.Array:

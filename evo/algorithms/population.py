@@ -206,7 +206,8 @@ class PopulationAlgorithm(Algorithm):
         if not self._asked:
             raise RuntimeError("tell: expected ask() first")
         lived = _check_lifespans(lifespans, self._members)
-        weight = self._numbers.shrinkage * max(len(values) for values in lived.values())
+        counts = [np.count_nonzero(~np.isnan(values)) for values in lived.values()]
+        weight = self._numbers.shrinkage * sum(counts) / len(counts)
         self._standing.merge(lived)
         self._standing.score(weight)
         self._judgements = tuple(

@@ -57,6 +57,7 @@ def record(generation: int, generations: int = 3, *, finetuned: bool = True) -> 
     weights = np.array([4, 3, 2, 3 * (1 - progress), 4 * (1 - progress), 6 * progress])
     counts = rng.multinomial(MEMBERS * 8, weights / weights.sum())
     median = float(progress + 0.02 * rng.normal())
+    nan = float("nan")
     full = GenerationRecord(
         generation=generation,
         generations=generations,
@@ -70,6 +71,12 @@ def record(generation: int, generations: int = 3, *, finetuned: bool = True) -> 
         mean_lifespan=14 + 90 * (median - 0.02),
         strategy_diversity=float(0.8 * np.exp(-generation / generations)),
         adapter_diversity=float(0.01 * (generation + 1) ** 0.5),
+        behaviour_diversity=float(0.3 * np.exp(-generation / generations)),
+        founders=float(MEMBERS / (generation + 1)),
+        ancestor=nan if generation < 2 else 2.0,
+        copies=int(rng.integers(0, 2)),
+        written=0,
+        unusable=0,
         deaths=(*zip((*CAUSES, "outlived"), map(int, counts), strict=True), ("failed", 0)),
         ess=float(0.5 + 0.1 * rng.random()),
         loss=float(1.2 - 0.5 * progress),
@@ -81,7 +88,6 @@ def record(generation: int, generations: int = 3, *, finetuned: bool = True) -> 
         finetune_seconds=1.5,
         model_seconds=4.8,
     )
-    nan = float("nan")
     return full if finetuned else replace(full, ess=nan, loss=nan, kl=nan, accepted=0, refused=0)
 
 
