@@ -65,6 +65,7 @@ def content(folder: Path) -> dict[str, str]:
     found = {str(path.relative_to(folder)): path.read_bytes() for path in files if path.name != "checkpoint.json"}
     for path in folder.glob("checkpoints/*/checkpoint.json"):
         tree = json.loads(path.read_bytes())["content"]
+        del tree["settings"]  # of config.yaml, which is compared itself
         del tree["wall_seconds"], tree["usage"]["model_seconds"], tree["training"]["seconds"], tree["identity"]
         found[str(path.relative_to(folder))] = json.dumps(tree, sort_keys=True).encode()
     return {name: hashlib.sha256(data).hexdigest() for name, data in found.items()}
