@@ -19,12 +19,13 @@ from evo.evolution import Run, evolve
 from evo.operators.selection.base import Selection
 from evo.operators.strategy.author import Author
 from evo.operators.strategy.written import Reflection
-from evo.operators.variation import Variation
+from evo.operators.variation import Support, Variation
 from evo.outputs import has_records, working_in
 from evo.racing import Racing
 from evo.recorder import Recorder
 from evo.records import RunStarted, Summary
 from evo.report.page import write_report
+from evo.senses import Senses
 from evo.stopping import stopping
 from evo.tracking.base import Tracker
 from evo.tracking.console import ConsoleTracker
@@ -104,7 +105,7 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
         cast(Selection, config.selection),
         cast(Variation, config.variation),
         behaviour_names(env.action_names),
-        author,
+        Support(author=author, sense=Senses(engine, environment, config.temperature)),
     )
     name = since.name if since else plan.folder.resolve().name
     recorder = Recorder(

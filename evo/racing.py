@@ -41,7 +41,7 @@ class Rung:
 
 @dataclass(frozen=True, kw_only=True)
 class Racing:
-    """Sequential halving within a generation: episodes go to those in question.
+    """Sequential halving within a generation (https://arxiv.org/abs/1502.07943): episodes go to those in question.
 
     Example: `Racing()`
     """

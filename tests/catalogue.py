@@ -15,9 +15,17 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "operators.md"
 BEGIN, END = "<!-- members: written by `python -m tests.catalogue` -->", "<!-- end -->"
-GROUPS = {"algorithm": "Algorithms", "selection": "Selection", "variation": "Variation"}
+GROUPS = {
+    "algorithm": "Algorithms",
+    "selection": "Selection",
+    "variation": "Variation: the whole, and strategies",
+    "variation/adapter_crossover": "Crossover of adapters",
+    "variation/adapter_mutation": "Mutation of adapters",
+    "reflection": "Reflection: strategies rewritten in view of deaths",
+    "racing": "Racing: how many worlds a genome lives in",
+}
 _LINK = re.compile(r"https?://[^\s)>,;`]+")
-_NAMES = re.compile(r"\(([^()]*\b[12]\d{3})\)")
+_NAMES = re.compile(r"\(([^()]*?\b[12]\d{3})\b[^()]*\)")
 _DEAP = re.compile(r"`(sel\w+)`")
 
 
@@ -35,7 +43,8 @@ def _rows(group: str) -> Iterator[str]:
     """Yield a line for every component that a configuration of the group names; of several, the default's first."""
     told: set[str] = set()
     for path in sorted((ROOT / "conf" / group).glob("*.yaml"), key=lambda path: (path.stem != "default", path.stem)):
-        for node in _nodes(yaml.safe_load(path.read_text(encoding="utf-8"))):
+        nodes = list(_nodes(yaml.safe_load(path.read_text(encoding="utf-8"))))
+        for node in nodes if group == "variation" else nodes[:1]:
             target = node["_target_"] + str(sorted(node.items()) if group != "variation" else "")
             if target not in told:
                 told.add(target)
@@ -56,10 +65,11 @@ def _bare(found: re.Match[str]) -> str:
 def _nodes(tree: Any) -> Iterator[Mapping[str, Any]]:
     """Yield every part of a configuration that names a component, the outer before the inner."""
     if isinstance(tree, dict):
-        if "_target_" in tree:
+        if tree.get("_target_"):
             yield tree
-        for value in tree.values():
-            yield from _nodes(value)
+        tree = list(tree.values())
+    for value in tree if isinstance(tree, list) else ():
+        yield from _nodes(value)
 
 
 def _sources(member: Any) -> str:

@@ -7,7 +7,7 @@ verdicts on tuned children and the saved state. An algorithm derives from both a
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -19,7 +19,6 @@ from evo.algorithms.breeding import choose_couples, found
 from evo.algorithms.standing import Standing
 from evo.genome import Evaluation, Genome, finite_vector, pack
 from evo.operators.selection.base import Pool, Selection
-from evo.operators.strategy.author import Author
 from evo.operators.variation import Support, Variation
 from fitness.adapter import Adapter
 from fitness.checks import check_integer, check_number
@@ -57,8 +56,8 @@ class Materials:
     """Makes children of them."""
     behaviours: tuple[str, ...] = ()
     """Names of the numbers that a behaviour has."""
-    author: Author | None = None
-    """Who writes for operators that ask for texts."""
+    support: Support = field(default_factory=Support)
+    """What some operators need beside the parents."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +95,7 @@ class PopulationConfig:
         selection: Selection,
         variation: Variation,
         behaviours: Sequence[str] = (),
-        author: Author | None = None,
+        support: Support | None = None,
     ) -> Algorithm:
         """Return the algorithm, ready for generation 0.
 
@@ -106,7 +105,7 @@ class PopulationConfig:
             selection: chooses parents.
             variation: makes children of them.
             behaviours: names of the numbers that a behaviour has.
-            author: who writes for operators that ask for texts.
+            support: what some operators need beside the parents.
 
         Raises:
             StrategyError: a text of `strategies` does not follow the grammar.
@@ -118,7 +117,7 @@ class PopulationConfig:
             selection=selection,
             variation=variation,
             behaviours=tuple(behaviours),
-            author=author,
+            support=support or Support(),
         )
         return self.assemble(materials, Ids())
 
@@ -327,7 +326,7 @@ class PopulationAlgorithm(Algorithm):
         chooses = selection or self._materials.selection
         couples = choose_couples(parents, pool, count, variation, chooses, rng)
         self._standing.bear([parent.id for parent in couple] for couple in couples)
-        support = Support(known=tuple(self._members.values()), author=self._materials.author)
+        support = replace(self._materials.support, known=tuple(self._members.values()))
         children = variation.breed(couples, self._ids.next, self._generation, grammar, rng, support)
         self._ids.take(count)
         return children

@@ -6,7 +6,7 @@ recorded. Does not own who the parents are (`evo.operators.selection`) or any op
 put it in one of the fields.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +30,9 @@ from fitness.environments.grammar import Grammar
 Couple = tuple[Genome, ...]
 """One parent (the child is its mutant) or two."""
 
+Sense = Callable[[Sequence[str], AdapterStack], AdapterStack]
+"""Strategies and adapters of P agents -> the sensitivity of every weight; see `evo.senses`."""
+
 _TRIES = 20
 """How often a child that would be a copy of its parent is mutated again."""
 
@@ -40,6 +43,8 @@ class Support:
 
     known: Sequence[Genome] = ()
     """Genomes among which two parents may have a common ancestor; see `divide`."""
+    sense: Sense | None = None
+    """Measures how much weights matter, for operators that want to know; None: they do without."""
     author: Author | None = None
     """Who writes for operators that ask for texts; None: only operators that ask for none can be used."""
 
@@ -123,7 +128,17 @@ class Variation:
         for i, changed in zip(copies, forced, strict=True):
             noisy[i] = changed == genes[i] and self.adapter_mutation_rate > 0
             genes[i] = changed
-        adapters = self._vary_adapters([of for _, of in sources], steps, np.flatnonzero(noisy), rng)
+        adapters = self._cross_adapters([of for _, of in sources], rng)
+        if noisy.any():
+            chosen = np.flatnonzero(noisy).tolist()
+            mutants = self._mutate_adapters(
+                AdapterStack.of([adapters[i] for i in chosen]),
+                np.array([steps[i].adapter for i in chosen]),
+                [grammar.render(genes[i]) for i in chosen],
+                support.sense,
+                rng,
+            )
+            _place(mutants, adapters, chosen)
         return [
             Genome(
                 id=first_id + i,
@@ -166,26 +181,28 @@ class Variation:
                 return genes
         return parent.genes
 
-    def _vary_adapters(
-        self,
-        couples: Sequence[Couple],
-        steps: Sequence[StepSizes],
-        noisy: NDArray[np.int64],
-        rng: np.random.Generator,
-    ) -> list[Adapter]:
-        """Return the children's adapters: all couples crossed in one batch, those at `noisy` mutated in another."""
+    def _cross_adapters(self, couples: Sequence[Couple], rng: np.random.Generator) -> list[Adapter]:
+        """Return the children's adapters before mutation: all couples crossed in one batch."""
         adapters = [couple[0].adapter for couple in couples]
         crossed = [i for i, couple in enumerate(couples) if len(couple) == 2]
         if crossed:
             first = AdapterStack.of([couples[i][0].adapter for i in crossed])
             second = AdapterStack.of([couples[i][1].adapter for i in crossed])
             _place(self.adapter_crossover.cross(first, second, rng), adapters, crossed)
-        if len(noisy):
-            chosen = noisy.tolist()
-            sizes = np.array([steps[i].adapter for i in chosen])
-            stack = AdapterStack.of([adapters[i] for i in chosen])
-            _place(self.adapter_mutation.mutate(stack, sizes, rng), adapters, chosen)
         return adapters
+
+    def _mutate_adapters(
+        self,
+        stack: AdapterStack,
+        step_sizes: NDArray[np.float64],
+        strategies: Sequence[str],
+        sense: Sense | None,
+        rng: np.random.Generator,
+    ) -> AdapterStack:
+        """Return the mutants in one batch, in view of what each agent minds if the mutation asks for it."""
+        if sense is None or not self.adapter_mutation.senses:
+            return self.adapter_mutation.mutate(stack, step_sizes, rng)
+        return self.adapter_mutation.mutate_sensed(stack, sense(strategies, stack), step_sizes, rng)
 
 
 def _operator(couple: Couple, sources: tuple[Couple, Couple]) -> str:

@@ -5,6 +5,7 @@ gives the same mutants; a step size of 0 changes nothing.
 """
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from fitness.adapter import AdapterStack
 class AdapterMutation(ABC):
     """Changes adapters at random, each with its own strength."""
 
+    senses: ClassVar[bool] = False
+    """Whether it wants to know how much each weight matters, where that can be measured (`mutate_sensed`)."""
+
     @abstractmethod
     def mutate(self, stack: AdapterStack, step_sizes: NDArray[np.float64], rng: np.random.Generator) -> AdapterStack:
         """Return the mutants, in the order of the stack.
@@ -30,6 +34,27 @@ class AdapterMutation(ABC):
         Raises:
             ValueError: the step sizes are not P finite numbers of at least 0.
         """
+
+    def mutate_sensed(
+        self,
+        stack: AdapterStack,
+        sensitivity: AdapterStack,
+        step_sizes: NDArray[np.float64],
+        rng: np.random.Generator,
+    ) -> AdapterStack:
+        """Return the mutants, in the order of the stack, in view of how much each weight matters.
+
+        Args:
+            stack: P adapters.
+            sensitivity: of each of their weights, at least 0, in the same form (`evo.senses`).
+            step_sizes: [P] relative strengths, at least 0.
+            rng: the only source of chance.
+
+        Raises:
+            AdapterError: the sensitivities have another form than the adapters.
+            ValueError: the step sizes are not P finite numbers of at least 0.
+        """
+        return self.mutate(stack, step_sizes, rng)
 
 
 def as_steps(step_sizes: NDArray[np.float64], count: int) -> Tensor:

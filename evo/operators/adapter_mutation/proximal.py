@@ -1,10 +1,10 @@
 """Mutation that moves an adapter most where its behaviour minds least.
 
-Owns what is done with sensitivities; `finetune.sensitivity` measures them. Not yet a choice in `conf/`: it is no
-`AdapterMutation`, because it must be told what the agents saw, and `Variation.breed` does not know that.
+Owns what is done with sensitivities; `evo.senses` measures them.
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from fitness.errors import AdapterError
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProximalMutation:
+class ProximalMutation(AdapterMutation):
     """Another mutation's change of each weight, divided by how much the weight matters.
 
     Safe mutation by output gradients (Lehman et al. 2018, https://arxiv.org/abs/1712.06563) as PDERL has it (Bodnar,
@@ -28,6 +28,8 @@ class ProximalMutation:
     the size of a change relative to the module, and s only says where it goes; where nothing is known (all s zero) the
     change is the other mutation's.
     """
+
+    senses: ClassVar[bool] = True
 
     mutation: AdapterMutation = field(default_factory=GaussianMutation)
     """Proposes the change."""
@@ -38,25 +40,18 @@ class ProximalMutation:
         """Refuse floors that would let a weight grow without bound."""
         check_number("floor", self.floor, 1e-6)
 
-    def mutate(
+    def mutate(self, stack: AdapterStack, step_sizes: NDArray[np.float64], rng: np.random.Generator) -> AdapterStack:
+        """Return the other mutation's mutants: nothing is known of what matters."""
+        return self.mutation.mutate(stack, step_sizes, rng)
+
+    def mutate_sensed(
         self,
         stack: AdapterStack,
         sensitivity: AdapterStack,
         step_sizes: NDArray[np.float64],
         rng: np.random.Generator,
     ) -> AdapterStack:
-        """Return the mutants, in the order of the stack; a step size of 0 changes nothing.
-
-        Args:
-            stack: P adapters.
-            sensitivity: of each of their weights, at least 0, in the same form; see `finetune.sensitivity`.
-            step_sizes: [P] relative strengths, at least 0.
-            rng: the only source of chance.
-
-        Raises:
-            AdapterError: the sensitivities have another form than the adapters.
-            ValueError: the step sizes are not P finite numbers of at least 0.
-        """
+        """Return the mutants; see `AdapterMutation.mutate_sensed`."""
         if sensitivity.spec != stack.spec or len(sensitivity) != len(stack):
             raise AdapterError(
                 f"sensitivity: expected that of {len(stack)} adapters of {stack.spec}, "

@@ -12,7 +12,7 @@ from fitness.checks import check_number
 
 @dataclass(frozen=True, kw_only=True)
 class Rank(Selection):
-    """Baker's linear ranking (1985, "Adaptive selection methods for genetic algorithms", Proc. 1st ICGA, 101-111).
+    """Linear ranking (Baker 1985, "Adaptive selection methods for genetic algorithms", Proc. 1st ICGA, 101-111).
 
     Of n members the r-th worst, r from 0, has the chance `(2 - pressure) / n + 2 r (pressure - 1) / (n (n - 1))`.
     Equals share the mean of their places. With several columns their mean decides.

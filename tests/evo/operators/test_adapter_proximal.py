@@ -49,7 +49,7 @@ def test_behaviour_minds_it_less_than_gaussian_noise_of_that_length(seed: int) -
     steps, before = np.full(500, 0.05), policy(stack.b["m"][0].double())
     minded = []
     for mutants in (
-        ProximalMutation().mutate(stack, s, steps, np.random.default_rng(1)),
+        ProximalMutation().mutate_sensed(stack, s, steps, np.random.default_rng(1)),
         GaussianMutation().mutate(stack, steps, np.random.default_rng(1)),
     ):
         change = (mutants.b["m"] - stack.b["m"]).double()
@@ -61,7 +61,9 @@ def test_behaviour_minds_it_less_than_gaussian_noise_of_that_length(seed: int) -
 def test_each_change_is_divided_by_the_relative_sensitivity() -> None:
     stack, s = linear(0, 3)
     steps = np.array([0.0, 0.1, 0.2])
-    proximal = ProximalMutation(floor=0.5).mutate(stack, s, steps, np.random.default_rng(0)).b["m"] - stack.b["m"]
+    proximal = (
+        ProximalMutation(floor=0.5).mutate_sensed(stack, s, steps, np.random.default_rng(0)).b["m"] - stack.b["m"]
+    )
     gaussian = GaussianMutation().mutate(stack, steps, np.random.default_rng(0)).b["m"] - stack.b["m"]
     relative = (s.b["m"] / s.b["m"][0].square().mean().sqrt()).clamp_min(0.5)
     assert float(relative.min()) == 0.5
@@ -74,8 +76,8 @@ def test_contract() -> None:
     s = AdapterStack.of([random_adapter(seed) for seed in range(3, 6)]).map(torch.abs)
     before, steps = copy_of(stack), np.array([0.1, 0.0, 1.0])
     operator = ProximalMutation(mutation=GaussianMutation(down=True))
-    mutants = operator.mutate(stack, s, steps, np.random.default_rng(0))
-    assert same(mutants, operator.mutate(stack, s, steps, np.random.default_rng(0)))
+    mutants = operator.mutate_sensed(stack, s, steps, np.random.default_rng(0))
+    assert same(mutants, operator.mutate_sensed(stack, s, steps, np.random.default_rng(0)))
     assert same(stack, before)
     assert all(mutant.is_finite() for mutant in mutants)
     assert same(mutants.part(slice(1, 2)), stack.part(slice(1, 2)))
@@ -84,7 +86,7 @@ def test_contract() -> None:
 
 def test_where_nothing_is_known_it_is_the_other_mutation() -> None:
     stack = AdapterStack.of([random_adapter(0)])
-    mutants = ProximalMutation().mutate(stack, stack.map(torch.zeros_like), np.ones(1), np.random.default_rng(0))
+    mutants = ProximalMutation().mutate_sensed(stack, stack.map(torch.zeros_like), np.ones(1), np.random.default_rng(0))
     wanted = GaussianMutation().mutate(stack, np.ones(1), np.random.default_rng(0))
     torch.testing.assert_close(mutants.b["up"], wanted.b["up"])
 
@@ -92,8 +94,10 @@ def test_where_nothing_is_known_it_is_the_other_mutation() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     stack = AdapterStack.of([random_adapter(0)])
     with pytest.raises(AdapterError, match=r"sensitivity: expected that of 1 adapters of .*, got 2 of"):
-        ProximalMutation().mutate(stack, AdapterStack.of([random_adapter(0)] * 2), np.ones(1), np.random.default_rng(0))
+        ProximalMutation().mutate_sensed(
+            stack, AdapterStack.of([random_adapter(0)] * 2), np.ones(1), np.random.default_rng(0)
+        )
     with pytest.raises(ValueError, match="step_sizes: expected 1 numbers"):
-        ProximalMutation().mutate(stack, stack, -np.ones(1), np.random.default_rng(0))
+        ProximalMutation().mutate_sensed(stack, stack, -np.ones(1), np.random.default_rng(0))
     with pytest.raises(ConfigError, match="floor: expected a number of at least 1e-06, got 0"):
         ProximalMutation(floor=0.0)
