@@ -13,14 +13,20 @@ RUNS = {
     "islands": ("algorithm=islands", "algorithm.islands=2", "algorithm.every=1", "population=8"),
     "cloud": ("algorithm=cma_es", "population=6"),
     "swarm": ("algorithm=particle_swarm", "population=6"),
-    "written": ("variation=strategy_written", "reflection=deaths", "elites=0", "population=8"),
+    "written": (
+        "variation=strategy_written",
+        "reflection=deaths",
+        "elites=0",
+        "population=8",
+        "environment.horizon=150",
+    ),
     "sensed": ("variation/adapter_mutation=proximal", "variation/adapter_crossover=slerp", "variation.halves=0.5"),
 }
 
 
 def run(folder: Path, parts: tuple[str, ...], killed: bool = False) -> None:
     """Run to the end; if `killed`, be killed after some writes first, and resumed."""
-    plant = kill_at_write(26) if killed else None
+    plant = kill_at_write(20) if killed else None
     process = command(folder, "evolve", *OVERRIDES, *parts, f"hydra.run.dir={folder}", plant=plant)
     process.join(120)
     if killed:
