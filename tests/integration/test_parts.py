@@ -26,7 +26,7 @@ RUNS = {
 
 def run(folder: Path, parts: tuple[str, ...], killed: bool = False) -> None:
     """Run to the end; if `killed`, be killed after some writes first, and resumed."""
-    plant = kill_at_write(20) if killed else None
+    plant = kill_at_write(14) if killed else None
     process = command(folder, "evolve", *OVERRIDES, *parts, f"hydra.run.dir={folder}", plant=plant)
     process.join(120)
     if killed:
