@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from evo.algorithms.base import Algorithm
-from evo.algorithms.population import Behaviours
+from evo.algorithms.setting import Behaviours
 from evo.checkpoint import Checkpoint, Checkpoints
 from evo.diversity import adapter_diversity, behaviour_diversity, strategy_diversity
 from evo.genome import Genome

@@ -12,7 +12,7 @@ from contextlib import closing
 from typing import cast
 
 from evo.adapters import KeptAdapters
-from evo.algorithms.population import PopulationConfig
+from evo.algorithms.setting import PopulationConfig
 from evo.build import Plan
 from evo.checkpoint import Checkpoint, Checkpoints
 from evo.evolution import Run, evolve

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reliability import PAGE, page
+from tests import catalogue, reliability
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("evo", "finetune", "fitness")
@@ -149,4 +149,8 @@ def test_constraints_pin_every_requirement_exactly() -> None:
 
 
 def test_the_table_of_faults_is_that_of_the_tests() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "run `python -m tests.reliability`"
+    assert reliability.PAGE.read_text(encoding="utf-8") == reliability.page(), "run `python -m tests.reliability`"
+
+
+def test_the_table_of_members_is_up_to_date() -> None:
+    assert catalogue.PAGE.read_text(encoding="utf-8") == catalogue.page(), "run `python -m tests.catalogue`"

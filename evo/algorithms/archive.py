@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evo.algorithms.base import AlgorithmState
-from evo.algorithms.population import Behaviours, Ids, Materials, PopulationAlgorithm, PopulationConfig
+from evo.algorithms.population import PopulationAlgorithm
+from evo.algorithms.setting import Behaviours, Ids, Materials, PopulationConfig
 from evo.genome import Genome
 from evo.operators.selection.base import Pool
 from evo.operators.selection.tournament import Tournament

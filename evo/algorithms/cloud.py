@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evo.algorithms.base import AlgorithmState
-from evo.algorithms.population import Behaviours, Ids, Materials, PopulationAlgorithm, PopulationConfig
+from evo.algorithms.population import PopulationAlgorithm
+from evo.algorithms.setting import Behaviours, Ids, Materials, PopulationConfig
 from evo.genome import Genome
 from fitness.adapter import Adapter
 
@@ -74,7 +75,7 @@ class CloudAlgorithm(PopulationAlgorithm):
 
     def _descend(self, parent: Genome, adapter: Adapter, operator: str, later: int = 0) -> Genome:
         """Return a genome with another adapter."""
-        born = self._generation + later
+        born = self.generation + later
         return replace(parent, id=self._ids.take(), adapter=adapter, parents=(parent.id,), operator=operator, born=born)
 
     def _own_state(self) -> AlgorithmState:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from evo.algorithms.base import AlgorithmState
 from evo.algorithms.cloud import CloudAlgorithm
-from evo.algorithms.population import Ids, Materials, PopulationConfig
+from evo.algorithms.setting import Ids, Materials, PopulationConfig
 from evo.genome import Genome
 from evo.operators.selection.deap_selection import Score
 from fitness.adapter import Adapter

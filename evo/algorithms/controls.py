@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from evo.algorithms.population import Behaviours, Ids, Materials, PopulationAlgorithm, PopulationConfig
+from evo.algorithms.population import PopulationAlgorithm
+from evo.algorithms.setting import Behaviours, Ids, Materials, PopulationConfig
 from evo.genome import Genome
 from fitness.adapter import AdapterStack
 from fitness.checks import check_integer

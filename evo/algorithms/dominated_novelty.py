@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evo.algorithms.archive import ArchiveAlgorithm, ArchiveConfig
-from evo.algorithms.population import Ids, Materials
+from evo.algorithms.setting import Ids, Materials
 from fitness.checks import check_integer
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evo.algorithms.cloud import CloudAlgorithm
-from evo.algorithms.population import Ids, Materials, PopulationConfig
+from evo.algorithms.setting import Ids, Materials, PopulationConfig
 from fitness.adapter import Adapter
 from fitness.checks import check_integer, check_number
 from fitness.errors import ConfigError

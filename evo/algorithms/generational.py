@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evo.algorithms.population import Behaviours, Ids, Materials, PopulationAlgorithm, PopulationConfig
+from evo.algorithms.population import PopulationAlgorithm
+from evo.algorithms.setting import Behaviours, Ids, Materials, PopulationConfig
 from evo.genome import Genome
 from fitness.checks import check_integer
 from fitness.errors import ConfigError
@@ -87,4 +88,4 @@ class Generational(PopulationAlgorithm):
 
     def _may_live(self, genome: Genome) -> bool:
         """Tell whether a genome is young enough for this generation."""
-        return self._config.lifetime is None or self._generation - genome.born < self._config.lifetime
+        return self._config.lifetime is None or self.generation - genome.born < self._config.lifetime

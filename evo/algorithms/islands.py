@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from evo.algorithms.base import Algorithm, AlgorithmState, Judgement
 from evo.algorithms.generational import Generational, GenerationalConfig
-from evo.algorithms.population import Behaviours, Ids, Materials, PopulationConfig
+from evo.algorithms.setting import Behaviours, Ids, Materials, PopulationConfig
 from evo.genome import Evaluation, Genome, pack
 from fitness.adapter import Adapter
 from fitness.checks import check_integer

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from evo.algorithms.base import AlgorithmState
-from evo.algorithms.population import Behaviours, Ids, Materials, PopulationAlgorithm, PopulationConfig
+from evo.algorithms.population import PopulationAlgorithm
+from evo.algorithms.setting import Behaviours, Ids, Materials, PopulationConfig
 from evo.genome import Genome
 from fitness.adapter import Adapter, AdapterStack
 from fitness.checks import check_number
@@ -122,7 +123,7 @@ class ParticleSwarm(PopulationAlgorithm):
     def _descend(self, like: Genome, parents: Sequence[Genome], adapter: Adapter) -> Genome:
         """Return a particle at a new place."""
         ids = tuple(dict.fromkeys(parent.id for parent in parents))
-        return replace(like, id=self._ids.take(), adapter=adapter, parents=ids, operator="swarm", born=self._generation)
+        return replace(like, id=self._ids.take(), adapter=adapter, parents=ids, operator="swarm", born=self.generation)
 
     def _known(self) -> Iterable[int]:
         """Return the best places."""

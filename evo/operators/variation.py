@@ -121,35 +121,30 @@ class Variation:
         drafts = [self._vary_genes(of, step, grammar, rng) for (of, _), step in zip(sources, steps, strict=True)]
         genes = together(drafts, support.author)
         noisy = rng.random(len(couples)) < self.adapter_mutation_rate
-        copies = [
-            i for i, couple in enumerate(couples) if (genes[i],) == tuple(p.genes for p in couple) and not noisy[i]
-        ]
+        same = [(made,) == tuple(p.genes for p in couple) for made, couple in zip(genes, couples, strict=True)]
+        copies = np.flatnonzero(same & ~noisy).tolist()
         forced = together([self._force_change(couples[i][0], steps[i], grammar, rng) for i in copies], support.author)
         for i, changed in zip(copies, forced, strict=True):
             noisy[i] = changed == genes[i] and self.adapter_mutation_rate > 0
             genes[i] = changed
         adapters = self._cross_adapters([of for _, of in sources], rng)
-        if noisy.any():
-            chosen = np.flatnonzero(noisy).tolist()
-            mutants = self._mutate_adapters(
-                AdapterStack.of([adapters[i] for i in chosen]),
-                np.array([steps[i].adapter for i in chosen]),
-                [grammar.render(genes[i]) for i in chosen],
-                support.sense,
-                rng,
-            )
-            _place(mutants, adapters, chosen)
+        chosen = np.flatnonzero(noisy).tolist()
+        if chosen:
+            stack, sizes = AdapterStack.of([adapters[i] for i in chosen]), np.array([steps[i].adapter for i in chosen])
+            texts = [grammar.render(genes[i]) for i in chosen]
+            _place(self._mutate_adapters(stack, sizes, texts, support.sense, rng), adapters, chosen)
+        made = zip(couples, sources, genes, adapters, steps, strict=True)
         return [
             Genome(
                 id=first_id + i,
-                genes=genes[i],
-                adapter=adapters[i],
-                step_sizes=steps[i],
+                genes=clauses,
+                adapter=adapter,
+                step_sizes=step,
                 parents=tuple(parent.id for parent in couple),
-                operator=_operator(couple, sources[i]),
+                operator=_operator(couple, source),
                 born=born,
             )
-            for i, couple in enumerate(couples)
+            for i, (couple, source, clauses, adapter, step) in enumerate(made)
         ]
 
     def _sources(

@@ -124,16 +124,20 @@ def draw_deaths(records: Records) -> str:
 
 
 def draw_diversity(records: Records) -> str:
-    """Draw the diversity of strategies and of adapters, each on its own scale."""
+    """Draw how different strategies, adapters and behaviours are, and how many founders are left, each on its scale."""
+    fields = {
+        "strategies": ("strategy_diversity", PURPLE),
+        "adapters": ("adapter_diversity", TEAL),
+        "behaviour (bits)": ("behaviour_diversity", BLUE),
+        "founders that count": ("founders", BROWN),
+    }
     with _style():
-        figure, (left, right) = _canvas(columns=2)
-        _lines(left, records, {"": "strategy_diversity"}, (PURPLE,))
-        _lines(right, records, {"": "adapter_diversity"}, (TEAL,))
-        left.set_title("strategies")
-        right.set_title("adapters")
-        for axes in (left, right):
+        figure, panels = _canvas(rows=2, columns=2, height=3.8)
+        for axes, (title, (field, colour)) in zip(panels, fields.items(), strict=True):
+            _lines(axes, records, {"": field}, (colour,))
+            axes.set_title(title)
             axes.set_ylim(bottom=0)
-        return _to_svg(figure, "diversity", "Diversity of strategies and of adapters by generation")
+        return _to_svg(figure, "diversity", "Diversity of strategies, adapters, behaviour and founders by generation")
 
 
 def draw_finetuning(records: Records) -> str:
@@ -256,7 +260,9 @@ def _finish(axes: "Axes", *, legend: bool = True, reverse: bool = False) -> None
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     axes.set_axisbelow(True)
     left, right = axes.dataLim.intervalx
-    if right - left < 1:  # a single generation: a tick of its own and air on both sides
+    if not np.isfinite(right - left):  # nothing to draw
+        axes.set_xticks([])
+    elif right - left < 1:  # a single generation: a tick of its own and air on both sides
         middle = round((left + right) / 2)
         axes.set_xlim(middle - 0.5, middle + 0.5)
         axes.set_xticks([middle])

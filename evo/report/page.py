@@ -95,7 +95,11 @@ def _show_population(run: RunFolder) -> str:
         _figure("Score", figures.draw_scores(records), "On the seeds that select; optimistic for the best."),
         _figure("Lifespan", figures.draw_lifespans(records), "Mean decisions lived, of the best genome and of all."),
         _figure("How lives ended", figures.draw_deaths(records), "Share of each generation's episodes."),
-        _figure("Diversity", figures.draw_diversity(records), "0 means that all genomes are the same."),
+        _figure(
+            "Diversity",
+            figures.draw_diversity(records),
+            "0 means that all genomes are the same; 1 founder, that all survivors descend from one.",
+        ),
     ]
     return _section("Population", _grid(parts))
 
@@ -106,7 +110,7 @@ def _show_finetuning(run: RunFolder) -> str:
         return ""
     parts = [_figure("Time", figures.draw_seconds(records), "")]
     accepted, refused = sum(r.accepted for r in records), sum(r.refused for r in records)
-    if accepted + refused or any(math.isfinite(record.loss) for record in records):
+    if any(math.isfinite(record.loss) for record in records):
         note = f"{accepted:,} tuned adapters were kept and {refused:,} refused, so that the parent stayed."
         parts.insert(0, _figure("Fine-tuning of the elites", figures.draw_finetuning(records), note))
         return _section("Fine-tuning and time", _grid(parts))

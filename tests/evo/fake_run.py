@@ -73,7 +73,7 @@ def record(generation: int, generations: int = 3, *, finetuned: bool = True) -> 
         adapter_diversity=float(0.01 * (generation + 1) ** 0.5),
         behaviour_diversity=float(0.3 * np.exp(-generation / generations)),
         founders=float(MEMBERS / (generation + 1)),
-        ancestor=nan if generation < 2 else 2.0,
+        ancestor=2.0,
         copies=int(rng.integers(0, 2)),
         written=0,
         unusable=0,

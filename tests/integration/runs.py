@@ -93,6 +93,12 @@ def at_write(number: int, do: Callable[[Path], None]) -> None:
     files._flush = disturbed
 
 
+def heed_signals() -> None:
+    """Plant: no signal is ignored, whatever began the tests (`nohup` has SIGHUP ignored, `&` has Ctrl-C)."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def kill_at_write(number: int) -> Plant:
     """Return the plant that ends the process as `kill -9` does, in the middle of writing something."""
     return partial(at_write, number, _die)

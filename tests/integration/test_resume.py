@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.integration.runs import OVERRIDES, command, content, kill_at_write, leg, said, wait_for, work
+from tests.integration.runs import OVERRIDES, command, content, heed_signals, kill_at_write, leg, said, wait_for, work
 
 
 def kill_again_and_again(place: Path, kills: int, undisturbed: tuple[dict[str, str], float], seed: int) -> None:
@@ -31,6 +31,7 @@ def kill_again_and_again(place: Path, kills: int, undisturbed: tuple[dict[str, s
 
 
 @pytest.mark.fault("`kill -9` at any moment", "`forager resume` goes on from the last checkpoint to the same bytes")
+@pytest.mark.timeout(900)
 def test_killed_at_any_moment(tmp_path: Path, undisturbed: tuple[dict[str, str], float]) -> None:
     kill_again_and_again(tmp_path, 30, undisturbed, seed=0)
 
@@ -168,7 +169,7 @@ def test_a_signal_stops_the_run_and_says_how_to_go_on(
     tmp_path: Path, whole: dict[str, str], number: signal.Signals, times: int, code: int
 ) -> None:
     folder = tmp_path / "run"
-    process = work(folder)
+    process = work(folder, heed_signals)
     wait_for(lambda: any(folder.glob("checkpoints/generation=*")))
     for _ in range(times):
         with suppress(ProcessLookupError):  # the first may have been enough

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 from fitness.adapter import AdapterStack, load_adapter
 from fitness.model import ModelConfig, PopulationModel, load_base_model
 from fitness.organism import FOLDER, SUFFIX
-from fitness.telemetry import VERSION_KEY, read_table, table_path
+from fitness.telemetry import SCHEMA_VERSION, VERSION_KEY, read_table, table_path
 
 GENERATIONS, POPULATION = 2, 8
 EPISODES = (4, 8)
@@ -76,7 +76,7 @@ def test_everything_that_was_done_is_recorded(run: Path) -> None:
     assert pc.sum(pc.invert(transitions["alive"])).as_py() == dead
     assert pc.sum(transitions["reward"]).as_py() == transitions.num_rows - dead
     assert table_path(run, "transitions", 1).is_file()
-    assert read_table(run, "generations").schema.metadata[VERSION_KEY] == b"1"
+    assert read_table(run, "generations").schema.metadata[VERSION_KEY] == str(SCHEMA_VERSION).encode()
 
 
 def test_members_of_a_generation_live_in_the_same_worlds(run: Path) -> None:

@@ -15,7 +15,7 @@ from evo.algorithms.generational import GenerationalConfig
 from evo.algorithms.islands import IslandsConfig
 from evo.algorithms.map_elites import MapElitesConfig
 from evo.algorithms.particle_swarm import ParticleSwarmConfig
-from evo.algorithms.population import PopulationConfig
+from evo.algorithms.setting import PopulationConfig
 from evo.algorithms.steady_state import SteadyStateConfig
 from evo.genome import Genome
 from evo.operators.selection import Tournament
