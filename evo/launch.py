@@ -99,14 +99,6 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
     engine = cast(PopulationEngineConfig, config.engine).build(model, env)
     author = Author(engine)
     spec = engine.model.lora_spec(config.adapter.rank, config.adapter.alpha)
-    algorithm = cast(PopulationConfig, config.algorithm).build(
-        env.grammar,
-        initial_adapter(spec, config.seed),
-        cast(Selection, config.selection),
-        cast(Variation, config.variation),
-        behaviour_names(env.action_names),
-        Support(author=author, sense=Senses(engine, environment, config.temperature)),
-    )
     name = since.name if since else plan.folder.resolve().name
     recorder = Recorder(
         plan.folder,
@@ -115,6 +107,18 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
         adapters=adapters,
         over=since.generation if since else 0,
         retention=config.retention,
+    )
+    algorithm = cast(PopulationConfig, config.algorithm).build(
+        env.grammar,
+        initial_adapter(spec, config.seed),
+        cast(Selection, config.selection),
+        cast(Variation, config.variation),
+        behaviour_names(env.action_names),
+        Support(
+            author=author,
+            sense=Senses(engine, environment, config.temperature),
+            is_known=None if config.copies else recorder.knows,
+        ),
     )
     return Run(
         name=name,

@@ -21,7 +21,7 @@ from evo.adapters import KeptAdapters
 from evo.config import RetentionConfig
 from evo.genome import Genome
 from evo.lineage import Birth, Lineage
-from evo.novelty import known_of
+from evo.novelty import fingerprint, known_of
 from evo.records import GenerationRecord, GenomeRow, Seconds, Summary
 from fitness.environments.base import EnvironmentConfig, TextVectorEnv
 from fitness.environments.grammar import Grammar
@@ -128,6 +128,10 @@ class Recorder:
     def known(self) -> Mapping[str, int]:
         """Fingerprint of everybody who was ever born -> the first genome that had it; see `evo.novelty`."""
         return self._known
+
+    def knows(self, genome: Genome) -> bool:
+        """Tell whether a genome is a copy of one that was ever born."""
+        return fingerprint(self._grammar.render(genome.genes), genome.adapter.digest()) in self._known
 
     def observe(self, generation: int, population: Sequence[Genome], survivors: Sequence[Genome]) -> None:
         """Take who was born and who has died in one generation; `write` writes it."""

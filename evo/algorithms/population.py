@@ -19,6 +19,9 @@ from fitness.adapter import Adapter
 from fitness.environments.grammar import Grammar
 from fitness.errors import StrategyError
 
+_TRIES = 5
+"""How often a child that is a copy of a known genome is made anew; then it is left to the gate (`evo.trials`)."""
+
 
 class PopulationAlgorithm(Bookkeeping):
     """A population of which some survive.
@@ -106,8 +109,14 @@ class PopulationAlgorithm(Bookkeeping):
         couples = choose_couples(parents, pool, count, variation, chooses, rng)
         self._standing.bear([parent.id for parent in couple] for couple in couples)
         support = replace(self._materials.support, known=tuple(self._members.values()))
-        children = variation.breed(couples, self._ids.next, self.generation, grammar, rng, support)
-        self._ids.take(count)
+        first = self._ids.take(count)
+        children = variation.breed(couples, first, self.generation, grammar, rng, support)
+        is_known = support.is_known
+        for _ in range(_TRIES if is_known else 0):
+            copies = [place for place, child in enumerate(children) if is_known and is_known(child)]
+            others = variation.breed([couples[i] for i in copies], 0, self.generation, grammar, rng, support)
+            for place, other in zip(copies, others, strict=True):
+                children[place] = replace(other, id=first + place)
         return children
 
     def _child(self, parent: int, operator: str) -> Genome:

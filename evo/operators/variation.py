@@ -45,6 +45,8 @@ class Support:
     """Genomes among which two parents may have a common ancestor; see `divide`."""
     sense: Sense | None = None
     """Measures how much weights matter, for operators that want to know; None: they do without."""
+    is_known: Callable[[Genome], bool] | None = None
+    """Tells whether a child is a copy of a genome before it, so that another is made; None: copies may be made."""
     author: Author | None = None
     """Who writes for operators that ask for texts; None: only operators that ask for none can be used."""
 

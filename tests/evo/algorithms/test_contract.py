@@ -11,9 +11,11 @@ import pytest
 from evo.algorithms.base import Algorithm, AlgorithmState
 from evo.build import build_run
 from evo.genome import Genome
+from evo.operators.selection import Tournament
+from evo.operators.variation import Support, Variation
 from fitness.adapter import AdapterStack
-from tests.evo.algorithms.members import MEMBERS, POPULATION, behave, build, generation, ones, plain
-from tests.evo.samples import copy_of
+from tests.evo.algorithms.members import BEHAVIOURS, MEMBERS, POPULATION, behave, build, generation, ones, plain
+from tests.evo.samples import GRAMMAR, copy_of, random_adapter
 
 KEEPING = ("generational", "steady_state", "islands", "map_elites", "dominated_novelty", "best_of_n", "random_search")
 """Those that promise never to lose the best genome that they have met, where lives are not a matter of luck."""
@@ -142,3 +144,25 @@ def test_calls_out_of_order_are_refused(name: str) -> None:
 @pytest.mark.parametrize("path", sorted(Path("conf/algorithm").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_config_can_be_built(path: Path) -> None:
     assert build_run([f"algorithm={path.stem}"]).config.population
+
+
+BREEDERS = [name for name in BREEDING if name != "comma"]
+
+
+@pytest.mark.parametrize("name", BREEDERS)
+def test_a_child_that_is_a_copy_is_made_anew(name: str) -> None:
+    assert copies(name, made_anew=True) < copies(name, made_anew=False) / 3
+
+
+def copies(name: str, made_anew: bool) -> int:
+    """Count the children in ten generations that have the genes of somebody before them."""
+    seen: set[tuple[str, ...]] = set()
+    support = Support(is_known=(lambda child: child.genes in seen) if made_anew else None)
+    variation = Variation(strategy_step=0.02, adapter_mutation_rate=0.0)
+    algorithm = MEMBERS[name].build(GRAMMAR, random_adapter(0), Tournament(), variation, BEHAVIOURS, support)
+    count = 0
+    for seed in range(10):
+        genomes = generation(algorithm, seed, score)
+        count += sum(one.genes in seen for one in genomes if one.operator.endswith("mutation") and one.born == seed)
+        seen |= {one.genes for one in genomes}
+    return count
