@@ -20,7 +20,8 @@ from fitness.environments.grammar import Grammar
 from fitness.errors import StrategyError
 
 _TRIES = 5
-"""How often a child that is a copy of a known genome is made anew; then it is left to the gate (`evo.trials`)."""
+"""How often a child that is a copy of a known genome is made anew, as a mutant of its first parent; then it is left to
+the gate (`evo.trials`)."""
 
 
 class PopulationAlgorithm(Bookkeeping):
@@ -114,7 +115,7 @@ class PopulationAlgorithm(Bookkeeping):
         is_known = support.is_known
         for _ in range(_TRIES if is_known else 0):
             copies = [place for place, child in enumerate(children) if is_known and is_known(child)]
-            others = variation.breed([couples[i] for i in copies], 0, self.generation, grammar, rng, support)
+            others = variation.breed([couples[i][:1] for i in copies], 0, self.generation, grammar, rng, support)
             for place, other in zip(copies, others, strict=True):
                 children[place] = replace(other, id=first + place)
         return children
