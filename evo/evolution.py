@@ -124,9 +124,9 @@ def evolve(run: Run, since: Checkpoint | None = None, stop: Stop | None = None) 
     yardstick = Yardstick.measure(run.environment, _YARDSTICK_SEEDS)
     for generation in range(since.generation if since else 0, run.generations):
         stop.begin()
+        watch = _Stopwatch(run.engine)
         population = run.algorithm.ask(_rng(run.seed, generation, _BREED))
         founders = founders or tuple(population)
-        watch = _Stopwatch(run.engine)
         tried = _live(run, generation, population)
         lives = tried.lives
         watch.lap("rollout")
@@ -350,13 +350,12 @@ def _behaviour_diversity(run: Run, population: Sequence[Genome], lives: Lives) -
     """Return how differently members would act on the same observations, some of those that were met."""
     members = [population[i * len(population) // _PROBED] for i in range(_PROBED)]
     members = list({genome.id: genome for genome in members}.values())
-    met = np.unique(lives.transitions.observation.astype(str))
-    probes = [str(met[i * len(met) // _PROBES]) for i in range(_PROBES if len(met) else 0)]
+    met = sorted(set(lives.transitions.observation.tolist()))
+    probes = [met[i * len(met) // _PROBES] for i in range(_PROBES if met else 0)]
     if not probes:
         return math.nan
-    agents = [agent for agent in _express(run, members) for _ in probes]
-    scores = run.engine.decide_again(agents, probes * len(members))
-    return behaviour_diversity(scores.reshape(len(members), len(probes), -1))
+    each = [run.engine.decide_again([agent] * len(probes), probes) for agent in _express(run, members)]
+    return behaviour_diversity(np.array(each))
 
 
 def _deaths(run: Run, episodes: Episodes) -> tuple[tuple[str, int], ...]:

@@ -100,6 +100,15 @@ def pack(genomes: Sequence[Genome]) -> list[Genome]:
     return [replace(genome, adapter=adapter) for genome, adapter in zip(genomes, stack, strict=True)]
 
 
+def apart(genome: Genome) -> Genome:
+    """Return the genome with an adapter of its own, for one that outlives its population's stack."""
+    own = genome.adapter
+    if own.home is None:
+        return genome
+    a, b = ({name: factor.clone() for name, factor in side.items()} for side in (own.a, own.b))
+    return replace(genome, adapter=Adapter(own.spec, a, b))
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Running fitness of one genome over all the episodes it ever lived.

@@ -12,9 +12,11 @@ from contextlib import closing
 from typing import cast
 
 from evo.adapters import KeptAdapters
+from evo.algorithms.base import Algorithm
 from evo.algorithms.setting import PopulationConfig
 from evo.build import Plan
 from evo.checkpoint import Checkpoint, Checkpoints
+from evo.config import RunConfig
 from evo.evolution import Run, evolve
 from evo.operators.selection.base import Selection
 from evo.operators.strategy.author import Author
@@ -36,7 +38,7 @@ from fitness.adapter import initial_adapter
 from fitness.behaviour import behaviour_names
 from fitness.engines.config import PopulationEngineConfig
 from fitness.environments.base import EnvironmentConfig
-from fitness.errors import ForagerError
+from fitness.errors import ConfigError, ForagerError
 from fitness.files import discard_drafts
 from fitness.model import ModelConfig
 from fitness.objectives import Objective
@@ -120,6 +122,7 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
             is_known=None if config.copies else recorder.knows,
         ),
     )
+    _check_reflection(config, algorithm)
     return Run(
         name=name,
         identity=since.identity if since else secrets.token_hex(4),
@@ -147,6 +150,15 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
         checkpoints=checkpoints,
         trackers=Trackers(_trackers(config.tracking.values())),
     )
+
+
+def _check_reflection(config: RunConfig, algorithm: Algorithm) -> None:
+    """Refuse to rewrite strategies where nobody would test the children."""
+    if config.reflection is not None and not algorithm.adopts:
+        raise ConfigError(
+            f"reflection: expected null beside {type(config.algorithm).__name__}, which tests nobody that it has not "
+            f"made itself, got {type(config.reflection).__name__}"
+        )
 
 
 def _trackers(configured: Sequence[object] | object) -> list[Tracker]:

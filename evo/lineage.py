@@ -115,6 +115,10 @@ class Lineage:
         """
         present = {genome.id for genome in genomes}
         self.record(Birth.of(g, grammar, generation) for g in genomes if g.id not in self._births)
+        for id_ in [id_ for id_ in present if id_ in self._deaths]:  # kept out of sight, and back
+            del self._deaths[id_]
+            self._living[id_] = _halves(self._births[id_])
+            self._lines[id_] = b"inf".join(self._living[id_])
         for id_ in [id_ for id_ in self._living if id_ not in present]:
             self.bury(id_, generation)
 

@@ -1,7 +1,8 @@
 """How a generation is tried: which genomes live at all, and in how many worlds.
 
 Owns the gate in front of evaluation (a copy of what is known is not tested again) and the race (who is beaten already
-lives no longer). What comes out is as if all had been asked: lifespans of everybody, NaN where nothing was lived. Does
+lives no longer). What comes out is as if all had been asked: lifespans of everybody, NaN where nothing was lived; after
+a race, with what a world is worth taken out, since not all lived in the same. Does
 not own how agents live (`fitness.rollout`), what a copy is (`evo.novelty`) or who is beaten (`evo.racing`).
 """
 
@@ -24,6 +25,12 @@ from fitness.rollout import Lives
 
 _GATED = frozenset({"founder", "mutation", "crossover+mutation", "halves+mutation"})
 """Births of chance, which may come twice; whatever an algorithm makes on purpose is tested whenever it asks."""
+
+_JUDGED = frozenset({"finetune", "reflection"})
+"""Births that are judged beside their parent, in worlds that both lived in."""
+
+_LOOSE = 1e-6
+"""Lives that a prior counts as where none is wanted."""
 
 Live = Callable[[Sequence[Genome], Ints], Lives]
 """Lets genomes live once in every world of [S] seeds."""
@@ -51,9 +58,12 @@ def untested_copies(
         evaluations: what is known of each of them; who was tested before is tested again.
         known: fingerprints of all genomes before.
         grammar: what strategies are made of.
+
+    If all of them are copies, all are tested: somebody must live.
     """
     again = {one.id for one in population if one.operator not in _GATED or evaluations[one.id].count}
-    return sift(population, known, grammar, again).twins
+    twins = {twin: source for twin, source in sift(population, known, grammar, again).twins.items() if twin != source}
+    return twins if len(twins) < len(population) else {}
 
 
 def try_out(
@@ -107,14 +117,41 @@ def _race(
     scores, first = np.zeros(len(genomes)), 0
     for number, rung in enumerate(race.racing.plan(len(genomes), race.worlds)):
         if number:
-            alive = advance(lived[:, :first], scores, alive, rung.genomes, race.racing.kept(len(genomes)))
+            going = advance(lived[:, :first], scores, alive, rung.genomes, race.racing.kept(len(genomes)))
+            alive = _together(genomes, going) & alive
         running = [one for one, runs in zip(genomes, alive, strict=True) if runs]
         legs.append(live(running, seeds[first : first + rung.worlds]))
         lived[alive, first : first + rung.worlds] = _matrix(running, legs[-1], objective)
         first += rung.worlds
         if not np.isnan(lived[:, :first]).all():
             scores = adjusted_means(lived[:, :first], prior, weight)
-    return _joined(legs, [one.id for one in genomes]), lived
+    return _joined(legs, [one.id for one in genomes]), _without_worlds(lived)
+
+
+def _together(genomes: Sequence[Genome], going: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return [G] who goes on if child and parent of a pair under judgement go together."""
+    place = {one.id: i for i, one in enumerate(genomes)}
+    together = going.copy()
+    for i, one in enumerate(genomes):
+        if one.operator in _JUDGED and one.parents and one.parents[0] in place:
+            pair = [i, place[one.parents[0]]]
+            together[pair] = going[pair].any()
+    return together
+
+
+def _without_worlds(lived: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return [G, S] lifespans as in worlds of the same kindness, for not all lived in the same.
+
+    What a world is worth is how much longer those who lived in it did so than they do on the whole (least squares).
+    """
+    there = ~np.isnan(lived)
+    if not there.any():
+        return lived
+    values = adjusted_means(lived, np.full(len(lived), np.nan), np.full(len(lived), _LOOSE))
+    counts = there.sum(axis=0)
+    worth = np.where(there, lived - values[:, None], 0.0).sum(axis=0) / np.maximum(counts, 1)
+    level = (worth * counts).sum() / counts.sum()
+    return lived - np.where(counts > 0, worth - level, 0.0)
 
 
 def _matrix(genomes: Sequence[Genome], lives: Lives, objective: Objective) -> NDArray[np.float64]:

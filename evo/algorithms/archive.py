@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from evo.algorithms.base import AlgorithmState
 from evo.algorithms.population import PopulationAlgorithm
 from evo.algorithms.setting import Behaviours, Ids, Materials, PopulationConfig
-from evo.genome import Genome
+from evo.genome import Genome, apart
 from evo.operators.selection.base import Pool
 from evo.operators.selection.tournament import Tournament
 from fitness.checks import check_integer
@@ -96,13 +96,15 @@ class ArchiveAlgorithm(PopulationAlgorithm):
     def _survive(self, candidates: Sequence[int], behaviours: Behaviours) -> list[Genome]:
         """Return the new archive, best first."""
         for id_ in self._members:
-            self._behaviours[id_] = np.asarray(behaviours[id_], np.float64)[self._columns].tolist()
+            done = np.asarray(behaviours[id_], np.float64)
+            if done.any() or id_ not in self._behaviours:  # who decided nothing has not changed its ways
+                self._behaviours[id_] = done[self._columns].tolist()
         gone = set(self._members) - set(candidates)
         everyone = {id_: genome for id_, genome in (self._archive | self._members).items() if id_ not in gone}
         ranked = self._standing.rank(everyone, len(everyone))
         scores = np.array([self._standing.scores[id_] for id_ in ranked])
         kept = [ranked[i] for i in self._select(scores, np.array([self._behaviours[id_] for id_ in ranked]))]
-        self._archive = {id_: everyone[id_] for id_ in kept}
+        self._archive = {id_: apart(everyone[id_]) for id_ in kept}
         self._behaviours = {id_: self._behaviours[id_] for id_ in kept}
         return list(self._archive.values())
 

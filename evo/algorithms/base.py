@@ -15,7 +15,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,6 +54,9 @@ class AlgorithmState:
 
 class Algorithm(ABC):
     """Decides who is tested, who survives, who breeds and who is tuned."""
+
+    adopts: ClassVar[bool] = True
+    """Whether children of survivors that others made (tuned, rewritten) can be tested beside their parents."""
 
     @abstractmethod
     def ask(self, rng: np.random.Generator) -> list[Genome]:

@@ -23,6 +23,8 @@ from fitness.adapter import Adapter
 class CloudAlgorithm(PopulationAlgorithm):
     """A centre that moves to where its cloud lives longer."""
 
+    adopts = False
+
     def __init__(self, config: PopulationConfig, materials: Materials, ids: Ids) -> None:
         """See `PopulationConfig.build`."""
         super().__init__(config, materials, ids)

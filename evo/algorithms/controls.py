@@ -28,6 +28,8 @@ class FrozenConfig(PopulationConfig):
 class Frozen(PopulationAlgorithm):
     """The founders for ever, in the order of their birth."""
 
+    adopts = False
+
     def elites(self) -> list[Genome]:
         """Return nobody."""
         return []
@@ -55,7 +57,8 @@ class BestOfN(Frozen):
 
     def _survive(self, candidates: Sequence[int], behaviours: Behaviours) -> list[Genome]:
         """Return them all, the best first."""
-        return [self._members[id_] for id_ in self._standing.rank(candidates, len(candidates))]
+        ranked = self._standing.rank(candidates, len(candidates))
+        return [self._members[id_] for id_ in (*ranked, *(id_ for id_ in candidates if id_ not in ranked))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +80,8 @@ class RandomSearchConfig(PopulationConfig):
 
 class RandomSearch(PopulationAlgorithm):
     """Nothing is inherited."""
+
+    adopts = False
 
     def __init__(self, config: RandomSearchConfig, materials: Materials, ids: Ids) -> None:
         """See `PopulationConfig.build`."""

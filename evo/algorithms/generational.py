@@ -84,7 +84,14 @@ class Generational(PopulationAlgorithm):
     def _survive(self, candidates: Sequence[int], behaviours: Behaviours) -> list[Genome]:
         """Return the best mu of those young enough."""
         young = [id_ for id_ in candidates if self._may_live(self._members[id_])]
-        return [self._members[id_] for id_ in self._standing.rank(young, self._config.num_survivors)]
+        most = self._config.num_survivors
+        kept = self._standing.rank(young, most) or self._standing.rank(candidates, most) or list(candidates)[:most]
+        return [self._members[id_] for id_ in kept]
+
+    @property
+    def room(self) -> int:
+        """How many children still fit; where nobody lives long, a place is left for the newborn."""
+        return max(0, super().room - (self._config.lifetime is not None))
 
     def _may_live(self, genome: Genome) -> bool:
         """Tell whether a genome is young enough for this generation."""

@@ -87,6 +87,8 @@ class Islands(Algorithm):
         """See `PopulationConfig.build`."""
         self._config = config
         self._islands = [Generational(island, materials, ids) for island in config.each]
+        for island in self._islands:
+            island.lenient = True
         self._home: dict[int, int] = {}  # id -> island, of those asked or surviving
 
     def ask(self, rng: np.random.Generator) -> list[Genome]:
@@ -100,6 +102,8 @@ class Islands(Algorithm):
         unknown = sorted(set(lifespans) - set(self._home))
         if unknown:
             raise ValueError(f"lifespans: expected the genomes that were asked, got also {unknown}")
+        if lifespans and all(np.isnan(np.asarray(values, np.float64)).all() for values in lifespans.values()):
+            raise ValueError("lifespans: expected at least one episode that did not fail, got none")
         for place, island in enumerate(self._islands):
             own = {id_: values for id_, values in lifespans.items() if self._home[id_] == place}
             island.tell(own, behaviours)

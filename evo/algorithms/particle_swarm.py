@@ -10,7 +10,7 @@ import torch
 from evo.algorithms.base import AlgorithmState
 from evo.algorithms.population import PopulationAlgorithm
 from evo.algorithms.setting import Behaviours, Ids, Materials, PopulationConfig
-from evo.genome import Genome
+from evo.genome import Genome, apart
 from fitness.adapter import Adapter, AdapterStack
 from fitness.checks import check_number
 from fitness.errors import ConfigError
@@ -59,6 +59,8 @@ class ParticleSwarm(PopulationAlgorithm):
     tests founders; the best gives its strategy to all, and the first places are mutants of its adapter.
     """
 
+    adopts = False
+
     def __init__(self, config: ParticleSwarmConfig, materials: Materials, ids: Ids) -> None:
         """See `PopulationConfig.build`."""
         super().__init__(config, materials, ids)
@@ -88,13 +90,16 @@ class ParticleSwarm(PopulationAlgorithm):
             return [self._members[self._standing.rank(candidates, 1)[0]]]
         self._now = [self._members[one.id] for one in self._now]
         pairs = zip(self._now, self._best or self._now, strict=True)
-        self._best = [min(pair, key=lambda one: self._order([*pair]).index(one.id)) for pair in pairs]
+        self._best = [apart(self._better(old, new)) for new, old in pairs]
         leader = next(iter(self._members.values()))
         everyone = {one.id: one for one in (leader, *self._best)}
-        return [everyone[self._standing.rank(everyone, 1)[0]]]
+        ranked = self._standing.rank(everyone, 1)
+        return [everyone[ranked[0]] if ranked else leader]
 
-    def _order(self, genomes: Sequence[Genome]) -> list[int]:
-        return self._standing.rank(dict.fromkeys(one.id for one in genomes), len({one.id for one in genomes}))
+    def _better(self, old: Genome, new: Genome) -> Genome:
+        """Return whichever place is better; one where nothing was lived is none."""
+        ranked = self._standing.rank({old.id: old, new.id: new}, 2)
+        return new if ranked and ranked[0] == new.id else old
 
     def _scatter(self, leader: Genome, rng: np.random.Generator) -> list[Genome]:
         """Return the first places."""

@@ -74,6 +74,8 @@ class PopulationAlgorithm(Bookkeeping):
     @property
     def room(self) -> int:
         """How many children still fit into the next generation, beside their parents. See `Algorithm.room`."""
+        if not self.adopts:
+            return 0
         return self._numbers.population - len(self._members) - len(self._guests) - len(self._waiting)
 
     def welcome(self, migrants: Sequence[Genome]) -> None:

@@ -44,12 +44,12 @@ class Standing:
             id_: known.merge(lifespans[id_][~np.isnan(lifespans[id_])]) if id_ in lifespans else known
             for id_, known in self.evaluations.items()
         }
-        self._cases = {id_: _without_gaps(values).tolist() for id_, values in lifespans.items()}
+        self._cases = dict(zip(lifespans, _without_gaps(list(lifespans.values())).tolist(), strict=True))
 
     def score(self, weight: float) -> None:
         """Set every score anew; the prior counts as `weight` episodes."""
         tested = [known.mean for known in self.evaluations.values() if known.count]
-        common = sum(tested) / len(tested)
+        common = sum(tested) / len(tested) if tested else 0.0
         self.scores = {
             id_: _shrink(known, self._priors.get(id_, common), weight) for id_, known in self.evaluations.items()
         }
@@ -78,6 +78,8 @@ class Standing:
         Ties: more episodes first, then the lower id.
         """
         tested = [id_ for id_ in ids if self.evaluations[id_].count]
+        if not tested:
+            return []
         rows = np.array([(self.scores[id_], self.evaluations[id_].count, -id_) for id_ in tested])
         return [tested[position] for position in best(rows, min(count, len(tested)))]
 
@@ -106,10 +108,22 @@ class Standing:
         self._children = dict(map(tuple, state["children"]))
 
 
-def _without_gaps(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the values with each NaN, of which nothing is known, as the mean of the others; 0 if all are."""
-    gaps = np.isnan(values)
-    return np.where(gaps, 0.0 if gaps.all() else values[~gaps].mean(), values)
+def _without_gaps(lived: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return lifespans [n, m]; where nothing was lived, what is to be expected: the member's mean and the world's.
+
+    A member that lived in no world at all is expected to live as the others: nothing is known against it.
+    """
+    table = np.full((len(lived), max(map(len, lived))), np.nan)
+    for row, values in zip(table, lived, strict=True):
+        row[: len(values)] = values
+    there = ~np.isnan(table)
+    if there.all() or not there.any():
+        return np.where(there, table, 0.0)
+    seen, level = np.where(there, table, 0.0), table[there].mean()
+    world = np.where(there.any(axis=0), seen.sum(axis=0) / np.maximum(there.sum(axis=0), 1), level) - level
+    own = np.where(there, table - world, 0.0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+    own = np.where(there.any(axis=1), own, level)
+    return np.where(there, table, own[:, None] + world)
 
 
 def _shrink(known: Evaluation, prior: float, weight: float) -> float:

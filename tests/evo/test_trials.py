@@ -90,10 +90,30 @@ def test_what_a_race_leaves_is_in_order_and_complete() -> None:
     keys = list(zip(made.agent.tolist(), made.seed.tolist(), made.step.tolist(), strict=True))
     assert keys == [(*pair, step) for pair in pairs for step in (0, 1)]
     for one in population:
-        own = episodes.agent == one.id
-        by_seed = dict(zip(episodes.seed[own].tolist(), episodes.length[own].tolist(), strict=True))
-        lived = tried.lifespans[one.id]
-        assert [by_seed.get(seed) for seed in SEEDS[:worlds].tolist()] == [None if np.isnan(v) else v for v in lived]
+        lived, there = tried.lifespans[one.id], np.isin(SEEDS[:worlds], episodes.seed[episodes.agent == one.id])
+        np.testing.assert_array_equal(~np.isnan(lived), there)
+    values = np.array([lived[~np.isnan(lived)].mean() for lived in tried.lifespans.values()])
+    merits = 10 * np.array([one.id for one in population])
+    np.testing.assert_allclose(values - merits, (values - merits)[0], atol=1e-3)  # the worlds' kindness is taken out
+
+
+def test_child_and_parent_that_are_judged_run_together() -> None:
+    world = World()
+    population = [
+        genome(9),
+        *(genome(i) for i in (4, 8, 1, 7, 6, 3)),
+        replace(genome(2), operator="finetune", parents=(9,)),
+    ]
+    race = Race(Racing(keep=2), 4, {one.id: Evaluation() for one in population})
+    worlds = sum(rung.worlds for rung in race.racing.plan(8, 4))
+    tried = try_out(population, {}, SEEDS[:worlds], world, Lifespan(), race)
+    np.testing.assert_array_equal(np.isnan(tried.lifespans[2]), np.isnan(tried.lifespans[9]))
+
+
+def test_if_all_are_copies_all_are_tested() -> None:
+    population = [replace(genome(i), operator="mutation") for i in (1, 2)]
+    known = known_of([Birth.of(replace(one, id=one.id - 1), GRAMMAR, 0) for one in (genome(1), genome(2))])
+    assert untested_copies(population, {1: Evaluation(), 2: Evaluation()}, known, GRAMMAR) == {}
 
 
 def test_a_race_that_nobody_ends_is_refused() -> None:

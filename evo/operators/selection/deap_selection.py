@@ -15,7 +15,7 @@ import numpy as np
 from deap import base
 from numpy.typing import NDArray
 
-from evo.operators.selection.base import Selection, check_fitness
+from evo.operators.selection.base import Pool, Selection, check_fitness
 from fitness.errors import ConfigError
 
 DeapSelector = Callable[..., Sequence["Candidate"]]
@@ -99,6 +99,9 @@ class DeapSelection(Selection):
     arguments: Mapping[str, object] = field(default_factory=dict)
     """Keyword arguments for every call."""
 
+    worlds: bool = False
+    """Whether the function is given fitness on every world, as a lexicase or Pareto selector wants it, or one score."""
+
     def __post_init__(self) -> None:
         """Refuse a path that leads to nothing that can be called."""
         self._resolve()
@@ -106,6 +109,10 @@ class DeapSelection(Selection):
     def select(self, fitness: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Return the positions that the function chooses; see `Selection.select`."""
         return select_with_deap(self._resolve(), fitness, count, rng, **self.arguments)
+
+    def choose(self, pool: Pool, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Return positions by score, or world by world; see `Selection.choose`."""
+        return self.select(pool.cases if self.worlds else pool.scores, count, rng)
 
     def _resolve(self) -> DeapSelector:
         """Return the function itself."""

@@ -166,3 +166,41 @@ def copies(name: str, made_anew: bool) -> int:
         count += sum(one.genes in seen for one in genomes if one.operator.endswith("mutation") and one.born == seed)
         seen |= {one.genes for one in genomes}
     return count
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_rewritten_children_are_tested_beside_their_parents_or_there_is_no_room(name: str) -> None:
+    algorithm = build(replace(MEMBERS[name], elites=0))
+    for seed in range(4):
+        genomes = algorithm.ask(np.random.default_rng(seed))
+        algorithm.tell({one.id: [score(one), score(one) + 1] for one in genomes}, behave(genomes))
+        parents = algorithm.survivors()[: min(2, algorithm.room)]
+        assert bool(parents) == algorithm.adopts
+        children = [algorithm.rewritten(one.id, GRAMMAR.random(np.random.default_rng(one.id))) for one in parents]
+        algorithm.adopt([(one.id, child) for one, child in zip(parents, children, strict=True)])
+        state = algorithm.ask(np.random.default_rng(100 + seed))
+        assert {one.id for one in (*parents, *children)} <= {one.id for one in state}
+        algorithm.tell({one.id: [score(one)] * 2 for one in state}, behave(state))
+        assert len(algorithm.judgements) == len(parents)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_lives_that_failed_later_are_no_deaths(name: str) -> None:
+    algorithm = build(MEMBERS[name])
+    for seed in range(5):
+        genomes = algorithm.ask(np.random.default_rng(seed))
+        lives = {one.id: np.array([50.0 + score(one)] * 3) for one in genomes}
+        lives[genomes[-1].id][:] = math.nan
+        lives[genomes[seed % 3].id][1] = math.nan
+        algorithm.tell(lives, behave(genomes))
+        assert all(math.isfinite(value) for value in algorithm.scores.values())
+        assert algorithm.survivors()
+
+
+def test_an_island_on_which_all_fail_does_not_stop_the_others() -> None:
+    algorithm = build(MEMBERS["islands"])
+    for seed in range(3):
+        genomes = algorithm.ask(np.random.default_rng(seed))
+        half = {one.id for one in genomes[: POPULATION // 2]}
+        algorithm.tell({one.id: [math.nan if one.id in half else 5.0] for one in genomes})
+        assert len(algorithm.survivors()) > 1
