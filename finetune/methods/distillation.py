@@ -58,11 +58,13 @@ class Distillation(Method):
         """Draw observations, shorten the pupils' strategies and name the teachers."""
         ids = [agent.id for agent in agents]
         chosen = choose(np.arange(len(transitions)), transitions.agent, ids, self.decisions, rng)
-        batch = make_batch(transitions, np.zeros(len(transitions)), chosen, prompts)
         teachers = tuple(agents) if self.teacher == "own" else (best_of(agents, transitions),) * len(agents)
         pupils = tuple(replace(agent, strategy=self._shortened(agent.strategy)) for agent in agents)
-        share = effective_share(torch.ones(chosen.shape))
-        return Lesson(batch, self._loss, share, float("nan"), pupils=pupils, teachers=teachers)
+        # Who has itself for a teacher would be moved by rounding errors, which Adam takes for a gradient.
+        differs = [float(pupil != teacher) for pupil, teacher in zip(pupils, teachers, strict=True)]
+        weight = torch.tensor(differs)[:, None].expand(chosen.shape).clone()
+        batch = replace(make_batch(transitions, np.zeros(len(transitions)), chosen, prompts), weight=weight)
+        return Lesson(batch, self._loss, effective_share(weight), float("nan"), pupils=pupils, teachers=teachers)
 
     def _shortened(self, strategy: str) -> str:
         """Return the first words of a strategy."""
@@ -70,7 +72,8 @@ class Distillation(Method):
 
     def _loss(self, now: Tensor, start: Tensor, part: Batch) -> Tensor:
         """Return the divergence [P, b]."""
-        return kl_divergence(now, start) if self.direction == "reverse" else kl_divergence(start, now)
+        pupil, teacher = (now, start) if self.direction == "reverse" else (start, now)
+        return part.weight * kl_divergence(pupil, teacher)
 
 
 def best_of(agents: Sequence[Agent], transitions: Transitions) -> Agent:

@@ -58,14 +58,13 @@ class GroupRelative(Method):
         lives = lives_of(transitions)
         contrast, spread = beside_others(lives)
         ids = np.array([agent.id for agent in agents])
-        counted = spread[lives.of] > 0
-        counted &= self.others | np.isin(transitions.agent, ids)
-        pool = np.flatnonzero(counted)
+        pool = np.flatnonzero(spread[lives.of] > 0)
         chosen = choose(pool, transitions.agent, ids.tolist(), self.decisions, rng)
-        if not len(pool):
-            chosen, counted = np.zeros((len(agents), 1), np.int64), np.zeros(len(transitions), bool)
-        mine = self.others | (transitions.agent[chosen] == ids[:, None])
-        weight = self._weights(lives, chosen, (mine & counted[chosen]).astype(np.float64))
+        counted = self.others | (transitions.agent[chosen] == ids[:, None])
+        chosen, counted = chosen[:, counted.any(axis=0)], counted[:, counted.any(axis=0)]
+        if not chosen.size:  # one decision that does not count
+            chosen, counted = np.zeros((len(agents), 1), np.int64), np.zeros((len(agents), 1), bool)
+        weight = self._weights(lives, chosen, counted.astype(np.float64))
         batch = replace(
             make_batch(transitions, contrast[lives.of], chosen, prompts),
             advantage=torch.from_numpy(self._scaled(contrast, spread)[lives.of][chosen].astype(np.float32)),
