@@ -18,6 +18,10 @@ from fitness.agent import Agent
 from fitness.model import Prompts
 from fitness.records import Transitions
 
+EVERYDAY_ENTROPY = 1e-3
+"""Least entropy for methods that judge all of life: over what it meets every day a good agent hardly doubts, less than
+over the decisive moments that `TrainerConfig`'s own bound is for."""
+
 
 class Loss(Protocol):
     """A method's loss on part of its batch: some decisions of all agents or of some; agents do not mix."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from finetune.batches import Batch, choose, make_batch
 from finetune.episodes import beside_others, lives_of
 from finetune.losses import effective_share, kl_divergence
-from finetune.methods.base import Lesson, Method
+from finetune.methods.base import EVERYDAY_ENTROPY, Lesson, Method
 from finetune.trainer_config import TrainerConfig
 from fitness.agent import Agent
 from fitness.checks import check_choice, check_integer
@@ -40,7 +40,7 @@ class Distillation(Method):
     """"reverse" keeps the pupil from what the teacher would not do; "forward" has it do all that the teacher would."""
     decisions: int = 2048
     """Observations for each agent, at most: its own before others'."""
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    trainer: TrainerConfig = field(default_factory=lambda: TrainerConfig(least_entropy=EVERYDAY_ENTROPY))
 
     def __post_init__(self) -> None:
         """Check every field."""

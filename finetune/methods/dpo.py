@@ -18,7 +18,7 @@ from torch import Tensor
 from finetune.batches import Batch, make_batch
 from finetune.episodes import Lives, lives_of, pairs_of
 from finetune.losses import discounted_positions, effective_share, imitation, of_taken, preference
-from finetune.methods.base import Lesson, Method
+from finetune.methods.base import EVERYDAY_ENTROPY, Lesson, Method
 from finetune.trainer_config import TrainerConfig
 from fitness.agent import Agent
 from fitness.checks import check_choice, check_integer, check_number
@@ -48,7 +48,7 @@ class TrajectoryPreference(Method):
     """Gamma of "discounted"; in (0, 1)."""
     imitate: float = 0.1
     """Weight of the better life's mean negative log-likelihood, against both lives becoming rarer; at least 0."""
-    trainer: TrainerConfig = field(default_factory=lambda: TrainerConfig(batch=256))
+    trainer: TrainerConfig = field(default_factory=lambda: TrainerConfig(batch=256, least_entropy=EVERYDAY_ENTROPY))
     """A step takes whole pairs: as many as fit into `batch` decisions, at least one."""
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from finetune.batches import Batch, choose, make_batch
 from finetune.episodes import Lives, beside_others, lives_of
 from finetune.losses import Clip, clipped_policy_gradient, effective_share, importance_weights, of_taken
-from finetune.methods.base import Lesson, Method
+from finetune.methods.base import EVERYDAY_ENTROPY, Lesson, Method
 from finetune.trainer_config import TrainerConfig
 from fitness.agent import Agent
 from fitness.checks import check_choice, check_integer
@@ -43,7 +43,7 @@ class GroupRelative(Method):
     """At most this many for each agent, its own before others'."""
     clip: Clip = field(default_factory=Clip)
     """Bounds, and the cap of the weights that correct for who took the decision."""
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    trainer: TrainerConfig = field(default_factory=lambda: TrainerConfig(least_entropy=EVERYDAY_ENTROPY))
 
     def __post_init__(self) -> None:
         """Check every field."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from finetune.baselines import BASELINES, advantages
 from finetune.batches import choose, make_batch
 from finetune.losses import effective_share, regularised_weights, tempered_weights
-from finetune.methods.base import Lesson, Method, imitate
+from finetune.methods.base import EVERYDAY_ENTROPY, Lesson, Method, imitate
 from finetune.trainer_config import TrainerConfig
 from finetune.values import Horizon
 from fitness.agent import Agent
@@ -44,7 +44,7 @@ class AdvantageRegression(Method):
     """The temperature is raised until the effective sample is this share of the decisions; from 0; of "awr"."""
     decisions: int = 2048
     """At most this many for each agent, its own before others'."""
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    trainer: TrainerConfig = field(default_factory=lambda: TrainerConfig(least_entropy=EVERYDAY_ENTROPY))
 
     def __post_init__(self) -> None:
         """Check every field."""

@@ -13,7 +13,7 @@ import numpy as np
 from finetune.batches import choose, make_batch
 from finetune.episodes import beside_others, lives_of
 from finetune.losses import effective_share
-from finetune.methods.base import Lesson, Method, imitate
+from finetune.methods.base import EVERYDAY_ENTROPY, Lesson, Method, imitate
 from finetune.trainer_config import TrainerConfig
 from fitness.adapter import initial_adapter
 from fitness.agent import Agent
@@ -37,7 +37,7 @@ class Rejection(Method):
     """"current" goes on from each agent's adapter; "base" begins anew with one that changes nothing."""
     decisions: int = 2048
     """At most this many for each agent, its own before others'."""
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    trainer: TrainerConfig = field(default_factory=lambda: TrainerConfig(least_entropy=EVERYDAY_ENTROPY))
 
     def __post_init__(self) -> None:
         """Check every field."""

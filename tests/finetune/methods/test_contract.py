@@ -158,3 +158,16 @@ def test_training_lowers_the_loss(name: str, model: PopulationModel, elites: lis
     training = tuned(Given(lesson=made, trainer=replace(TRAINER, passes=8)), model, elites)
     after = torch.tensor([one.loss for one in training.tuned])
     assert float((before - after).mean()) > 1e-3
+
+
+@pytest.mark.parametrize("name", ["dpo", "awr"])
+def test_the_gradient_of_a_joint_loss_is_that_of_one_backward(
+    name: str, model: PopulationModel, elites: list[Agent]
+) -> None:
+    made = lesson(name, model, elites)
+    found = []
+    for joint in (True, False):  # in memory as a whole, both are possible
+        policies = Policies(model, model.prompts(ACTIONS), elites, 10_000)
+        losses = policies.backward(made.batch, policies.log_probs(made.batch) - 0.1, made.loss, joint=joint)
+        found.append((losses, policies.weights.grad))
+    torch.testing.assert_close(*found, atol=1e-6, rtol=1e-4)
