@@ -12,6 +12,9 @@ from torch import Tensor
 
 from fitness.errors import ConfigError
 
+_WARMER = 1.25
+"""Factor by which a temperature is raised at a time."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
@@ -35,6 +38,11 @@ class Clip:
         for name in ("above", "importance"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name}: expected a number above 0, got {getattr(self, name)}")
+
+
+def of_taken(log_probabilities: Tensor, taken: Tensor) -> Tensor:
+    """Return the log-probability [P, n] of the actions taken [P, n], out of [P, n, A]."""
+    return log_probabilities.gather(2, taken[..., None]).squeeze(2)
 
 
 def importance_weights(start: Tensor, behaviour: Tensor, cap: float) -> Tensor:
@@ -67,7 +75,7 @@ def clipped_policy_gradient(now: Tensor, start: Tensor, advantage: Tensor, weigh
     return -weight * torch.minimum(ratio * advantage, bounded * advantage)
 
 
-def exponential_weights(advantage: Tensor, beta: float, cap: float) -> Tensor:
+def exponential_weights(advantage: Tensor, beta: float | Tensor, cap: float) -> Tensor:
     """Return min(exp(A / beta), cap) normalised to mean 1 per agent [P, n].
 
     Advantage-weighted regression: Peng et al. 2019, https://arxiv.org/abs/1910.00177. The mean is over all n, so this
@@ -113,3 +121,63 @@ def kl_divergence(start: Tensor, now: Tensor) -> Tensor:
 def entropy(log_probabilities: Tensor) -> Tensor:
     """Return the entropy over the named actions in nats, [...] from [..., A]."""
     return -(log_probabilities.exp() * log_probabilities).sum(dim=-1)
+
+
+def tempered_weights(advantage: Tensor, beta: float, cap: float, least: float) -> Tensor:
+    """Return `exponential_weights` [P, n] with each agent's beta raised until the effective share is at least `least`.
+
+    Args:
+        advantage: [P, n] worth of the decisions.
+        beta: temperature to begin with.
+        cap: largest weight before normalisation.
+        least: effective share, from 0 (beta stays) to below 1.
+    """
+    betas = torch.full_like(advantage[:, :1], beta)
+    while True:
+        weight = exponential_weights(advantage, betas, cap)
+        low = effective_share(weight) < least
+        if not low.any():
+            return weight
+        betas[low] *= _WARMER
+
+
+def regularised_weights(advantage: Tensor, beta: float, cap: float) -> Tensor:
+    """Return min(exp(A / beta), cap) [P, n], or, with beta 0, its limit as the critic sees it: 1 where A > 0, else 0.
+
+    Critic-regularised regression: Wang et al. 2020, https://arxiv.org/abs/2006.15134.
+    """
+    return torch.exp(advantage / beta).clamp(max=cap) if beta else (advantage > 0).to(advantage)
+
+
+def discounted_positions(steps: Tensor, length: Tensor, discount: float) -> Tensor:
+    """Return gamma^t (1 - gamma^(T - t)) / (1 - gamma^T): how much the decision at step t of a life of T counts.
+
+    It falls from 1 at the first step to near 0 at the last, and long lives do not outweigh short ones by their length
+    alone. Shi et al. 2024 (DMPO), https://arxiv.org/abs/2406.14868.
+
+    Args:
+        steps: t, from 0; any shape.
+        length: T, of a shape that fits.
+        discount: gamma in (0, 1).
+    """
+    return discount**steps * (1 - discount ** (length - steps)) / (1 - discount**length)
+
+
+def preference(now: Tensor, start: Tensor, weight: Tensor, beta: float) -> Tensor:
+    """Return -log sigmoid(beta sum_t w_t log(pi_t / pi_start_t)) [P, pairs] of pairs of lives.
+
+    Direct preference optimisation: Rafailov et al. 2023, https://arxiv.org/abs/2305.18290; over lives: Song et al. 2024
+    (ETO), https://arxiv.org/abs/2403.02502.
+
+    Args:
+        now: [P, pairs, k] log-probabilities of the actions taken in both lives, differentiable.
+        start: [P, pairs, k] the same under the reference.
+        weight: [P, pairs, k] of each decision; above 0 in the better life, below 0 in the worse.
+        beta: how far the reference may be left.
+    """
+    return -torch.nn.functional.logsigmoid(beta * (weight * (now - start)).sum(dim=2))
+
+
+def imitation(now: Tensor, weight: Tensor) -> Tensor:
+    """Return the weighted mean negative log-likelihood [P, pairs] of k decisions [P, pairs, k]; 0 without weights."""
+    return -(weight * now).sum(dim=2) / weight.sum(dim=2).clamp(min=torch.finfo(now.dtype).tiny)

@@ -90,14 +90,25 @@ class Policies:
         flops = self.model.side_by_side(lambda work: score(*work), list(product(range(len(groups)), parts)))
         return sum(flops) + sum(map(self.model.forward.read_flops, read))
 
-    def backward(self, batch: Batch, start: Tensor, loss: Loss) -> Tensor:
+    def backward(self, batch: Batch, start: Tensor, loss: Loss, *, joint: bool = False) -> Tensor:
         """Leave the gradient of every agent's mean loss in `weights.grad`; return the losses [P].
+
+        A joint loss is first taken of all decisions without a graph. Its slope in their log-probabilities is then all
+        that each part needs to know of the others, so that memory bounds no block (gradient caching: Gao et al. 2021,
+        https://arxiv.org/abs/2101.06983).
 
         Args:
             batch: n decisions for each agent: one optimisation step.
             start: [P, n, A] their log-probabilities before training.
             loss: the method's.
+            joint: whether decisions of an agent depend on each other in the loss.
         """
+        if joint:
+            now = self.log_probs(batch).requires_grad_()
+            losses = loss(now, start, batch).mean(dim=1)
+            slope = torch.autograd.grad(losses.sum(), now)[0] * len(batch)
+            self.backward(batch, slope, _along)
+            return losses.detach()
         begun = time.perf_counter()
         learnt = self._in_memory(batch, partial(self._learn, _Step(self, batch, start, loss)))
         self.weights.grad = torch.cat([one.gradient for one in learnt])
@@ -227,6 +238,11 @@ class _Step:
     def _alone(self) -> bool:
         """Tell whether each agent has one row, so that nothing is shared by reading its strategy first."""
         return len(self.batch) == 1 and self.policies.model.forward.reads_nothing
+
+
+def _along(now: Tensor, start: Tensor, part: Batch) -> Tensor:
+    """Return the linear loss [P, b] whose slope [P, b, A] stands in the place of `start`."""
+    return (now * start).sum(dim=2)
 
 
 def _slices(count: int, pieces: int) -> list[slice]:

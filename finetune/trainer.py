@@ -6,7 +6,7 @@ Owns the course of optimisation and the guards. Gradients are `finetune.policies
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ class Tuned:
     loss: float
     """Mean over the last pass."""
     kl: float
-    """Mean KL divergence from the parent over the judged decisions, nats."""
+    """Mean KL divergence from the parent, or from the teacher, over the judged decisions, nats."""
     entropy: float
     """Mean action entropy over the judged decisions, nats."""
     effective_share: float
@@ -76,16 +76,23 @@ def tune(
         rng: the only source of chance.
     """
     lesson = method.prepare(agents, transitions, prompts, rng)
-    policies = Policies(model, prompts, agents, method.trainer.rows_at_once)
-    return _Session(method.trainer, policies, lesson).run(rng)
+    policies = Policies(model, prompts, lesson.pupils or agents, method.trainer.rows_at_once)
+    batch = lesson.batch.to(model.device)
+    if lesson.pupils or lesson.teachers:
+        teachers = Policies(model, prompts, lesson.teachers or agents, method.trainer.rows_at_once)
+        start = teachers.log_probs(batch)
+        policies.cost, policies.faults = teachers.cost, teachers.faults
+    else:
+        start = policies.log_probs(batch)
+    return _Session(method.trainer, policies, replace(lesson, batch=batch), start).run(rng)
 
 
 class _Session:
     """The state of one round of training."""
 
-    def __init__(self, config: TrainerConfig, policies: Policies, lesson: Lesson) -> None:
-        self.config, self.policies, self.lesson = config, policies, lesson
-        self.batch = lesson.batch.to(policies.model.device)
+    def __init__(self, config: TrainerConfig, policies: Policies, lesson: Lesson, start: Tensor) -> None:
+        self.config, self.policies, self.lesson, self.start = config, policies, lesson, start
+        self.batch = lesson.batch
 
     def run(self, rng: np.random.Generator) -> Training:
         """Train and judge."""
@@ -97,23 +104,30 @@ class _Session:
             clip_norm=self.config.clip_norm,
             weight_decay=self.config.weight_decay,
         )
-        start, sound = self.policies.log_probs(self.batch), torch.ones_like(blank, dtype=torch.bool)
-        losses, steps = blank, self.config.passes * math.ceil(len(self.batch) / self.config.batch)
+        losses, sound = blank, torch.ones_like(blank, dtype=torch.bool)
+        size = max(1, self.config.batch // self.lesson.block) * self.lesson.block
+        steps = self.config.passes * math.ceil(len(self.batch) / size)
         rates = iter(_rates(self.config.learning_rate, steps))
         for _ in range(self.config.passes):
             losses = torch.zeros_like(blank)
-            for columns in torch.split(torch.from_numpy(rng.permutation(len(self.batch))), self.config.batch):
-                step = self.policies.backward(self.batch.part(columns), start[:, columns], self.lesson.loss)
+            for columns in torch.split(self._shuffled(rng), size):
+                part, start = self.batch.part(columns), self.start[:, columns]
+                step = self.policies.backward(part, start, self.lesson.loss, joint=self.lesson.block > 1)
                 losses += step * len(columns) / len(self.batch)
                 optimizer.learning_rate.fill_(next(rates))
                 sound &= torch.isfinite(optimizer.step(sound))
         judged = torch.from_numpy(rng.permutation(len(self.batch))[:_JUDGED])
-        return self._judge(start, losses, sound, judged)
+        return self._judge(losses, sound, judged)
 
-    def _judge(self, start: Tensor, losses: Tensor, sound: Tensor, judged: Tensor) -> Training:
+    def _shuffled(self, rng: np.random.Generator) -> Tensor:
+        """Return all columns of the batch in a random order that keeps blocks whole."""
+        blocks = rng.permutation(len(self.batch) // self.lesson.block)
+        return torch.from_numpy((blocks[:, None] * self.lesson.block + np.arange(self.lesson.block)).ravel())
+
+    def _judge(self, losses: Tensor, sound: Tensor, judged: Tensor) -> Training:
         """Compare with the parents and refuse what is broken, has drifted too far or has collapsed."""
         end = self.policies.log_probs(self.batch.part(judged))
-        drift, doubt = kl_divergence(start[:, judged], end).mean(dim=1), entropy(end).mean(dim=1)
+        drift, doubt = kl_divergence(self.start[:, judged], end).mean(dim=1), entropy(end).mean(dim=1)
         tuned = []
         for i, adapter in enumerate(self.policies.adapters()):
             whole = bool(sound[i]) and adapter.is_finite() and bool(torch.isfinite(losses[i]))

@@ -5,8 +5,9 @@ says.
 """
 
 import math
+from collections.abc import Iterable
 
-from fitness.errors import ConfigError
+from fitness.errors import ConfigError, nearest
 
 LARGEST_SEED = 2**32 - 1
 """Every generator of chance takes seeds up to this one."""
@@ -54,3 +55,15 @@ def check_range(field: str, given: tuple[float, float], low: float, high: float 
         raise ConfigError(f"{field}: expected two numbers (smallest, largest), got {given!r}")
     check_number(f"{field}[0]", given[0], low, high)
     check_number(f"{field}[1]", given[1], given[0], high)
+
+
+def check_choice(field: str, given: object, choices: Iterable[str]) -> None:
+    """Refuse anything but one of the names.
+
+    Raises:
+        ConfigError: `given` is none of them; the message lists them and the nearest.
+    """
+    names = tuple(choices)
+    if given not in names:
+        hint = nearest(str(given), names)
+        raise ConfigError(f"{field}: expected one of {', '.join(names)}, got {given!r}{hint}")

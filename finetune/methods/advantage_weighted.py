@@ -19,10 +19,10 @@ from finetune.losses import (
     exponential_weights,
     importance_weights,
     kl_divergence,
+    of_taken,
     tilted,
-    weighted_likelihood,
 )  # fmt: skip
-from finetune.methods.base import Lesson, Method
+from finetune.methods.base import Lesson, Method, imitate
 from finetune.smoothing import Smoothing, smooth
 from finetune.trainer_config import TrainerConfig
 from finetune.values import Horizon, appraise
@@ -84,7 +84,7 @@ class AdvantageWeighted(Method):
         batch = self._batch(agents, transitions, advantage, prompts, rng)
         if self.weighting == "exponential":
             weight = exponential_weights(batch.advantage, self.beta, self.cap)
-            return Lesson(replace(batch, weight=weight), _imitate, effective_share(weight), appraisal.explained)
+            return Lesson(replace(batch, weight=weight), imitate, effective_share(weight), appraisal.explained)
         loss = self._tilted if self.weighting == "tilted" else self._clipped
         return Lesson(batch, loss, effective_share(batch.advantage.abs()), appraisal.explained)
 
@@ -115,16 +115,6 @@ class AdvantageWeighted(Method):
 
     def _clipped(self, now: Tensor, start: Tensor, part: Batch) -> Tensor:
         """Return the clipped surrogate [P, b]."""
-        before, after = _taken(start, part), _taken(now, part)
+        before, after = of_taken(start, part.taken), of_taken(now, part.taken)
         weight = importance_weights(before, part.behaviour, self.clip.importance)
         return clipped_policy_gradient(after, before, part.advantage, weight, self.clip)
-
-
-def _imitate(now: Tensor, start: Tensor, part: Batch) -> Tensor:
-    """Return the weighted likelihood [P, b]."""
-    return weighted_likelihood(_taken(now, part), part.weight)
-
-
-def _taken(log_probabilities: Tensor, part: Batch) -> Tensor:
-    """Return the log-probability [P, b] of the actions that were taken."""
-    return log_probabilities.gather(2, part.taken[..., None]).squeeze(2)

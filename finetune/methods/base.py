@@ -12,10 +12,15 @@ import numpy as np
 from torch import Tensor
 
 from finetune.batches import Batch
+from finetune.losses import of_taken, weighted_likelihood
 from finetune.trainer_config import TrainerConfig
 from fitness.agent import Agent
 from fitness.model import Prompts
 from fitness.records import Transitions
+
+EVERYDAY_ENTROPY = 1e-3
+"""Least entropy for methods that judge all of life: over what it meets every day a good agent hardly doubts, less than
+over the decisive moments that `TrainerConfig`'s own bound is for."""
 
 
 class Loss(Protocol):
@@ -26,7 +31,7 @@ class Loss(Protocol):
 
         Args:
             now: [P, b, A] log-probabilities of the named actions, differentiable.
-            start: [P, b, A] the same before training.
+            start: [P, b, A] the same before training, or the teachers'.
             part: the decisions.
         """
 
@@ -41,6 +46,17 @@ class Lesson:
     """[P] effective sample size of the weights as a share of the batch."""
     explained: float
     """Share of variance that the fitted value explains; NaN for methods without one."""
+    block: int = 1
+    """Neighbouring decisions that belong together; n is a multiple. Above 1 the loss always sees whole blocks."""
+    pupils: tuple[Agent, ...] | None = None
+    """[P] whose adapters are trained; None: those of the agents themselves."""
+    teachers: tuple[Agent, ...] | None = None
+    """[P] whose log-probabilities the loss gets as `start`, and whom none may drift away from; None: the agents."""
+
+
+def imitate(now: Tensor, start: Tensor, part: Batch) -> Tensor:
+    """Return the weighted negative log-likelihood [P, b] of what was done: the loss of all methods that imitate."""
+    return weighted_likelihood(of_taken(now, part.taken), part.weight)
 
 
 class Method(ABC):
