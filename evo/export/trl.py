@@ -20,7 +20,7 @@ from evo.records import GenomeRow
 from evo.report.reading import read_run
 from fitness.adapter import Adapter, save_adapter
 from fitness.environments.base import EnvironmentConfig
-from fitness.errors import AdapterError, OutputError
+from fitness.errors import AdapterError, ConfigError, OutputError
 from fitness.files import write_folder_atomically, write_text_atomically
 from fitness.model import ModelConfig, Prompts, load_base_model
 
@@ -41,7 +41,7 @@ class Export:
     def __post_init__(self) -> None:
         """Refuse a share that is none."""
         if not 0 < self.lives <= 1:
-            raise OutputError(f"lives: expected a share above 0 and at most 1, given {self.lives}")
+            raise ConfigError(f"lives: expected a share above 0 and at most 1, given {self.lives}")
 
 
 def export_trl(asked: Export) -> str:

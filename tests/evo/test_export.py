@@ -1,6 +1,8 @@
 """What others train on is what agents read and did, token by token, and what they trained comes back as founders."""
 
+import ast
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from evo.cli import main
 from evo.config import AdapterConfig
 from evo.export import trl
 from evo.export.lives import MARGIN, Decision, Life, Preference, longest, preferences, read_lives
+from evo.export.script import TRAIN
 from evo.export.texts import Rows
 from evo.start import founders_adapter, read_fitting
 from fitness.adapter import LoraSpec, initial_adapter, load_adapter, save_adapter
@@ -259,6 +262,24 @@ def test_a_prompt_of_another_length_than_was_read_is_refused(organism: Populatio
     decision = Decision(genome=7, observation="red 1 east", action="west", prompt_tokens=3)
     with pytest.raises(OutputError, match="model: expected the prompts that the run's agents read, of 3 tokens, got"):
         made.completions([decision])
+
+
+def test_the_script_makes_of_text_the_ids_that_would_be_written_without_it(exported: Path) -> None:
+    wanted = [one for one in ast.parse(TRAIN).body if isinstance(one, ast.FunctionDef) and one.name != "main"]
+    script: dict[str, Any] = {"os": os}
+    exec(compile(ast.Module(body=wanted, type_ignores=[]), "train.py", "exec"), script)
+    words = AutoTokenizer.from_pretrained(FOLDER)
+
+    def ids(text: str) -> list[int]:
+        return list(words(text)["input_ids"])
+
+    row = rows(exported / "sft.jsonl")[0]
+    read, done = ids(row["prompt"]), ids(row["completion"])
+    told = {"input_ids": read + done, "completion_mask": [0] * len(read) + [1] * len(done)}
+    assert script["sft_row"](words, row) == told
+    pair = rows(exported / "dpo.jsonl")[0]
+    parts = {f"{name}_ids": ids(pair[name]) for name in ("prompt", "chosen", "rejected")}
+    assert script["dpo_row"](words, pair) == parts
 
 
 def mistakes(run: Path, tmp_path: Path) -> dict[str, tuple[list[str], str]]:
