@@ -1,4 +1,4 @@
-"""The command line: `forager evolve | resume | config | report | compare | pretrain`.
+"""The command line: `forager evolve | resume | config | report | compare | export | pretrain`.
 
 Owns the commands' names, their help, and how an error reaches a person: one sentence per problem on standard error
 and exit code 2, never a traceback for what the user can mend. Does not own what a command does: each imports its worker
@@ -21,6 +21,9 @@ from fitness.secrets import hide
 USER_ERROR, INTERRUPTED = 2, 130
 FLAGS = ("-h", "--help", "--version")
 """What may stand in a command's place."""
+
+FORMATS = ("trl",)
+"""What `export` can write."""
 
 OVERRIDES = """\
 overrides are field=value for a number and group=name for a file of conf/:
@@ -123,6 +126,13 @@ def _compare(arguments: argparse.Namespace) -> None:
     print(compare(arguments.runs))
 
 
+def _export(arguments: argparse.Namespace) -> None:
+    from evo.export.trl import Export, export_trl
+
+    folder = arguments.to or arguments.run / arguments.format
+    print(export_trl(Export(run=arguments.run, folder=folder, lives=arguments.lives, genome=arguments.genome)))
+
+
 def _pretrain(arguments: argparse.Namespace) -> None:
     from evo.outputs import check_folder
     from fitness.organism.recipe import PretrainConfig, pretrain
@@ -145,6 +155,14 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="run", help="folders of finished runs")
 
 
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    _add_run(parser)
+    parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help=f"whose format (default {FORMATS[0]})")
+    parser.add_argument("--to", type=Path, help="new folder to write (default RUN/FORMAT)")
+    parser.add_argument("--lives", type=float, default=0.5, help="share of the lives, longest first (default 0.5)")
+    parser.add_argument("--genome", type=int, help="id of the genome (default the best, and lives of its peers)")
+
+
 def _add_pretraining(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="where the model is to be written")
     parser.add_argument("--seed", type=int, default=0, help="seed of the lives and of the weights (default 0)")
@@ -159,6 +177,7 @@ COMMANDS: dict[str, Command] = {
     "config": Command(run=_config, summary="print what evolve would run with", add_arguments=_add_overrides),
     "report": Command(run=_report, summary="write a run's page again", add_arguments=_add_run),
     "compare": Command(run=_compare, summary="print finished runs side by side", add_arguments=_add_runs),
+    "export": Command(run=_export, summary="write what other trainers can learn from", add_arguments=_add_export),
     "pretrain": Command(run=_pretrain, summary="train the organism from nothing", add_arguments=_add_pretraining),
 }
 

@@ -11,6 +11,7 @@ here and a folder with its members in `conf/`.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from fitness.checks import LARGEST_SEED
 from fitness.errors import ConfigError
@@ -50,6 +51,8 @@ class AdapterConfig:
     """Inner dimension of the update; at least 1."""
     alpha: float = 16.0
     """The update is scaled by alpha / rank; above 0."""
+    start: Path | None = None
+    """Folder of an adapter in PEFT's format that every founder starts from; None: a fresh one, of no effect."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -28,13 +28,13 @@ from evo.recorder import Recorder
 from evo.records import RunStarted, Summary
 from evo.report.page import write_report
 from evo.senses import Senses
+from evo.start import founders_adapter
 from evo.stopping import stopping
 from evo.tracking.base import Tracker
 from evo.tracking.console import ConsoleTracker
 from evo.tracking.fanout import Trackers
 from evo.tracking.wandb import WandbConfig
 from finetune.methods.base import Method
-from fitness.adapter import initial_adapter
 from fitness.behaviour import behaviour_names
 from fitness.engines.config import PopulationEngineConfig
 from fitness.environments.base import EnvironmentConfig
@@ -112,7 +112,7 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
     )
     algorithm = cast(PopulationConfig, config.algorithm).build(
         env.grammar,
-        initial_adapter(spec, config.seed),
+        founders_adapter(config.adapter, spec, config.seed, plan.folder, model.name),
         cast(Selection, config.selection),
         cast(Variation, config.variation),
         behaviour_names(env.action_names),

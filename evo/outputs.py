@@ -146,7 +146,8 @@ def give_up_folder(folder: Path) -> bool:
             pass
     except OutputError:  # another process works here
         return False
-    shutil.rmtree(folder / "wandb", ignore_errors=True)
+    for name in ("wandb", "start"):
+        shutil.rmtree(folder / name, ignore_errors=True)
     with suppress(OSError):  # what somebody else put there stays
         for name in (CLAIM, "manifest.json", _LOCK):
             (folder / name).unlink(missing_ok=True)

@@ -22,6 +22,7 @@ GROUPS = {
     "variation/adapter_crossover": "Crossover of adapters",
     "variation/adapter_mutation": "Mutation of adapters",
     "reflection": "Reflection: strategies rewritten in view of deaths",
+    "finetune": "Fine-tuning",
     "racing": "Racing: how many worlds a genome lives in",
 }
 _LINK = re.compile(r"https?://[^\s)>,;`]+")
