@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from tests.pages import renewed
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "operators.md"
 BEGIN, END = "<!-- members: written by `python -m tests.catalogue` -->", "<!-- end -->"
@@ -88,9 +90,7 @@ def _short(link: str) -> str:
 
 def page() -> str:
     """Return docs/operators.md with the tables as they should be."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{rest.partition(END)[2]}"
+    return renewed(PAGE, BEGIN, END, tables())
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.pages import renewed
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults: written by `python -m tests.reliability` -->", "<!-- end -->"
@@ -33,9 +35,7 @@ def _faults(function: ast.FunctionDef) -> Iterator[tuple[str, str]]:
 
 def page() -> str:
     """Return docs/reliability.md with the table as it should be."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{rest.partition(END)[2]}"
+    return renewed(PAGE, BEGIN, END, table())
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from tests.pages import renewed
+
 _MARKS = ("<!-- measured -->", "<!-- end -->")
 _PACKAGES = ("torch", "transformers", "peft", "numpy")
 
@@ -83,9 +85,7 @@ def into_page(page: Path, findings: Sequence[Finding]) -> None:
     told = f"{facts['processor']}, {facts['cores']} cores; Python {facts['python']}, {packages}."
     rows = [("case", "unit", "peer", "ours", "peer's", "ratio", "target", "held"), ("---",) * 8]
     lines = [f"| {' | '.join(cells)} |" for cells in (*rows, *map(_cells, findings))]
-    before, _, rest = page.read_text().partition(_MARKS[0])
-    _, _, after = rest.partition(_MARKS[1])
-    page.write_text("\n".join([before + _MARKS[0], "", told, "", *lines, "", _MARKS[1] + after]))
+    page.write_text(renewed(page, *_MARKS, "\n".join([told, "", *lines])), encoding="utf-8")
 
 
 def save(folder: Path, part: str, findings: Sequence[Finding]) -> Path:
