@@ -5,7 +5,7 @@ survives (`_survive`). Does not own the order of calls or the running means (`ev
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -114,9 +114,10 @@ class PopulationAlgorithm(Bookkeeping):
         support = replace(self._materials.support, known=tuple(self._members.values()))
         first = self._ids.take(count)
         children = variation.breed(couples, first, self.generation, grammar, rng, support)
-        is_known = support.is_known
-        for _ in range(_TRIES if is_known else 0):
-            copies = [place for place, child in enumerate(children) if is_known and is_known(child)]
+        for _ in range(_TRIES):
+            copies = _copies(children, support.is_known)
+            if not copies:
+                break
             others = variation.breed([couples[i][:1] for i in copies], 0, self.generation, grammar, rng, support)
             for place, other in zip(copies, others, strict=True):
                 children[place] = replace(other, id=first + place)
@@ -130,6 +131,14 @@ class PopulationAlgorithm(Bookkeeping):
         return replace(
             self._members[parent], id=self._ids.take(), parents=(parent,), operator=operator, born=self.generation
         )
+
+
+def _copies(children: Sequence[Genome], is_known: Callable[[Genome], bool] | None) -> list[int]:
+    """Return the places of children that are copies of a known genome, or of a sibling before them."""
+    if is_known is None:
+        return []
+    marks = [(child.genes, child.adapter.digest()) for child in children]
+    return [i for i, child in enumerate(children) if is_known(child) or marks.index(marks[i]) < i]
 
 
 def _parsed(grammar: Grammar, text: str, index: int) -> tuple[str, ...]:

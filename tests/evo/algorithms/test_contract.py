@@ -155,7 +155,7 @@ def test_a_child_that_is_a_copy_is_made_anew(name: str) -> None:
 
 
 def copies(name: str, made_anew: bool) -> int:
-    """Count the children in ten generations that have the genes of somebody before them."""
+    """Count the children in ten generations that have the genes of somebody before them, siblings too."""
     seen: set[tuple[str, ...]] = set()
     support = Support(is_known=(lambda child: child.genes in seen) if made_anew else None)
     variation = Variation(strategy_step=0.02, adapter_mutation_rate=0.0)
@@ -163,8 +163,9 @@ def copies(name: str, made_anew: bool) -> int:
     count = 0
     for seed in range(10):
         genomes = generation(algorithm, seed, score)
-        count += sum(one.genes in seen for one in genomes if one.operator.endswith("mutation") and one.born == seed)
-        seen |= {one.genes for one in genomes}
+        for one in genomes:
+            count += one.operator.endswith("mutation") and one.born == seed and one.genes in seen
+            seen.add(one.genes)
     return count
 
 
