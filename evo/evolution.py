@@ -174,9 +174,8 @@ def _checkpoint(run: Run, over: int, founders: tuple[Genome, ...], spent: Cost, 
 
 def _live(run: Run, generation: int, population: Sequence[Genome]) -> Tried:
     """Let the population live on this generation's worlds, the same for all; copies of what is known need not."""
-    known = {} if run.copies else run.recorder.known
     evaluations = run.algorithm.evaluations
-    copies = {} if run.copies else untested_copies(population, evaluations, known, run.grammar)
+    copies = {} if run.copies else untested_copies(population, evaluations, run.recorder.known, run.grammar)
     worlds = run.episodes * (run.finals if generation == run.generations - 1 else 1)
     race = Race(run.racing, worlds, evaluations) if run.racing else None
     if race:

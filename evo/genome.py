@@ -51,7 +51,8 @@ class Genome:
     parents: tuple[int, ...] = ()
     """Ids, first parent first; empty for founders."""
     operator: str = "founder"
-    """What made it: founder, mutation, crossover+mutation, halves+mutation or finetune."""
+    """What made it: founder, mutation, crossover+mutation, halves+mutation, finetune, reflection or migration; where
+    nobody breeds: centre, sample or swarm."""
     born: int = 0
     """Generation in which it is first tested."""
 

@@ -2,8 +2,8 @@
 
 Owns the gate in front of evaluation (a copy of what is known is not tested again) and the race (who is beaten already
 lives no longer). What comes out is as if all had been asked: lifespans of everybody, NaN where nothing was lived; after
-a race, with what a world is worth taken out, since not all lived in the same. Does
-not own how agents live (`fitness.rollout`), what a copy is (`evo.novelty`) or who is beaten (`evo.racing`).
+a race, with what a world is worth taken out, since not all lived in the same. Does not own how agents live
+(`fitness.rollout`), what a copy is (`evo.novelty`) or who is beaten (`evo.racing`).
 """
 
 from collections import Counter
@@ -43,7 +43,8 @@ class Tried:
     lives: Lives
     """Of those who lived."""
     lifespans: Mapping[int, NDArray[np.float64]]
-    """Genome id -> [S] of everybody; NaN for worlds in which it did not live, or its episode failed."""
+    """Genome id -> [S] of everybody, after a race as in worlds of the same kindness; NaN for worlds in which it did not
+    live, or its episode failed."""
     copies: Mapping[int, int]
     """Id of each genome that was not tested -> whose copy it is; it has that one's lives, if that one lived now."""
 
@@ -51,15 +52,13 @@ class Tried:
 def untested_copies(
     population: Sequence[Genome], evaluations: Mapping[int, Evaluation], known: Mapping[str, int], grammar: Grammar
 ) -> Mapping[int, int]:
-    """Return who need not be tested -> whose copy it is.
+    """Return who need not be tested -> whose copy it is; nobody if all are copies, for somebody must live.
 
     Args:
         population: all that an algorithm asked for.
         evaluations: what is known of each of them; who was tested before is tested again.
         known: fingerprints of all genomes before.
         grammar: what strategies are made of.
-
-    If all of them are copies, all are tested: somebody must live.
     """
     again = {one.id for one in population if one.operator not in _GATED or evaluations[one.id].count}
     twins = {twin: source for twin, source in sift(population, known, grammar, again).twins.items() if twin != source}
