@@ -17,7 +17,7 @@ import numpy as np
 from evo.algorithms.base import Algorithm
 from evo.algorithms.setting import Behaviours
 from evo.checkpoint import Checkpoint, Checkpoints
-from evo.diversity import adapter_diversity, behaviour_diversity, strategy_diversity
+from evo.diversity import adapter_diversity, behaviour_diversity, strategy_diversity, text_diversity
 from evo.genome import Genome
 from evo.heldout import measure
 from evo.operators.strategy.author import Author, together
@@ -325,6 +325,7 @@ def _record(run: Run, lived: "_Generation", yardstick: Yardstick, watch: "_Stopw
         best_lifespan=float(means.max()),
         mean_lifespan=float(means.mean()),
         strategy_diversity=strategy_diversity(population),
+        text_diversity=text_diversity([run.grammar.render(genome.genes) for genome in population]),
         adapter_diversity=adapter_diversity(population),
         behaviour_diversity=_behaviour_diversity(run, population, lived.tried.lives),
         founders=effective_founders(births, living),

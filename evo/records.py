@@ -66,6 +66,8 @@ class GenerationRecord:
     """Mean lifespan over the members, in decisions."""
     strategy_diversity: float
     """How different the strategies are; 0 if all are the same."""
+    text_diversity: float
+    """How many tokens of one strategy must be edited to make another, as a share; 0 if all are the same."""
     adapter_diversity: float
     """How different the adapters are; 0 if all are the same."""
     behaviour_diversity: float

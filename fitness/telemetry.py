@@ -106,6 +106,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("best_lifespan", pa.float64()),
             ("mean_lifespan", pa.float64()),
             ("strategy_diversity", pa.float64()),
+            ("text_diversity", pa.float64()),
             ("adapter_diversity", pa.float64()),
             ("behaviour_diversity", pa.float64()),
             ("founders", pa.float64()),

@@ -296,6 +296,7 @@ def _curves(record: GenerationRecord) -> dict[str, float]:
         "population/best_lifespan": record.best_lifespan,
         "population/mean_lifespan": record.mean_lifespan,
         "population/strategy_diversity": record.strategy_diversity,
+        "population/text_diversity": record.text_diversity,
         "population/adapter_diversity": record.adapter_diversity,
         "population/behaviour_diversity": record.behaviour_diversity,
         "population/founders": record.founders,

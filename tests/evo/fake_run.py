@@ -70,6 +70,7 @@ def record(generation: int, generations: int = 3, *, finetuned: bool = True) -> 
         best_lifespan=14 + 90 * (median + 0.12),
         mean_lifespan=14 + 90 * (median - 0.02),
         strategy_diversity=float(0.8 * np.exp(-generation / generations)),
+        text_diversity=float(0.4 * np.exp(-generation / generations)),
         adapter_diversity=float(0.01 * (generation + 1) ** 0.5),
         behaviour_diversity=float(0.3 * np.exp(-generation / generations)),
         founders=float(MEMBERS / (generation + 1)),
