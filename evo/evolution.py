@@ -218,7 +218,8 @@ def _check_failures(generation: int, lives: Lives) -> None:
 
 def _express(run: Run, genomes: Sequence[Genome]) -> list[Agent]:
     """Return the phenotypes."""
-    return [genome.express(run.grammar, run.temperature) for genome in genomes]
+    spoken = run.method.spoken if run.method else ""
+    return [genome.express(run.grammar, run.temperature, spoken) for genome in genomes]
 
 
 def _tune_elites(run: Run, generation: int, lives: Lives) -> Training | None:

@@ -56,9 +56,10 @@ class Genome:
     born: int = 0
     """Generation in which it is first tested."""
 
-    def express(self, grammar: Grammar, temperature: float = 1.0) -> Agent:
-        """Return the phenotype: all that engines and environments see."""
-        return Agent(id=self.id, strategy=grammar.render(self.genes), adapter=self.adapter, temperature=temperature)
+    def express(self, grammar: Grammar, temperature: float = 1.0, spoken: str = "") -> Agent:
+        """Return the phenotype, all that engines and environments see; `spoken` is what it is told beside its genes."""
+        told = grammar.render(self.genes) + spoken
+        return Agent(id=self.id, strategy=told, adapter=self.adapter, temperature=temperature)
 
     def record(self) -> dict[str, Any]:
         """Return everything but the adapter's tensors as JSON-able values; `adapter` holds their digest."""

@@ -64,6 +64,11 @@ class Method(ABC):
 
     trainer: TrainerConfig
 
+    @property
+    def spoken(self) -> str:
+        """What agents are told after their strategy in every life, whether trained already or not; mostly nothing."""
+        return ""
+
     @abstractmethod
     def prepare(
         self, agents: Sequence[Agent], transitions: Transitions, prompts: Prompts, rng: np.random.Generator
