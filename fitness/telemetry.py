@@ -130,6 +130,8 @@ SCHEMAS: dict[str, pa.Schema] = {
 """Columns of every table, by the table's name."""
 
 _SHARDED = ("transitions", "episodes")
+_TORN = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What reading a file raises that is no whole Parquet; the last, for names of columns that are no text."""
 # Dictionaries pay for columns with few values; observations hardly repeat and floats never do.
 _DICTIONARY = ["run", "generation", "genome", "environment", "environment_version", "seed", "action", "end", "cause"]
 
@@ -233,7 +235,7 @@ def lost_shards(run_folder: Path, generations: Iterable[int]) -> list[Path]:
 def _has_an_end(path: Path) -> bool:
     try:
         pq.ParquetFile(path).close()
-    except (pa.ArrowException, OSError):
+    except _TORN:
         return False
     return True
 
@@ -314,7 +316,11 @@ def read_table(run_folder: Path, name: str, *, columns: Sequence[str] | None = N
     files = sorted(path.glob("generation=*.parquet"), key=_generation_of) if name in _SHARDED else [path]
     if not files or not files[0].is_file():
         raise OutputError(f"{name}: expected a table at {path}, found none")
-    return pa.concat_tables([_read_parquet(file, columns) for file in files], promote_options="default")
+    tables = [_read_parquet(file, columns) for file in files]
+    try:
+        return pa.concat_tables(tables, promote_options="default")
+    except pa.ArrowException as error:
+        raise OutputError(f"{path}: expected the same columns in all of its files, got {error}") from error
 
 
 def _generation_of(shard: Path) -> tuple[int, str]:
@@ -328,7 +334,7 @@ def _read_parquet(path: Path, columns: Sequence[str] | None) -> pa.Table:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             _check_version(path, file.schema_arrow.metadata or {})
             return file.read(columns=list(columns) if columns is not None else None)
-    except (pa.ArrowException, OSError) as error:
+    except _TORN as error:
         raise OutputError(f"{path}: expected a whole Parquet file, got {error}") from error
 
 

@@ -230,6 +230,13 @@ def test_a_torn_file_is_named(tmp_path: Path) -> None:
         read_table(tmp_path, "episodes")
 
 
+def test_a_column_whose_name_is_no_text_is_named(tmp_path: Path) -> None:
+    path = write_episodes(tmp_path, _source(0), _episodes())
+    path.write_bytes(path.read_bytes().replace(b"cause", b"\x80ause"))
+    with pytest.raises(OutputError, match=r"generation=0000\.parquet: expected a whole Parquet file"):
+        read_table(tmp_path, "episodes")
+
+
 @pytest.mark.fault("a byte of a shard was altered", "whoever reads it gets an error that names the file")
 def test_no_altered_byte_is_read(tmp_path: Path) -> None:
     path = _write(tmp_path, 0, rows=40)
