@@ -132,6 +132,10 @@ class GenomeRow:
     """Of that mean."""
     score: float
     """The same lifespan on the yardstick: 0 is the random policy, 1 the expert."""
+    rate: float
+    """Multiple of the trainer's learning rate that it is fine-tuned with."""
+    beta: float
+    """Multiple of the fine-tuning method's beta."""
 
     def row(self) -> dict[str, object]:
         """Return the row of the table `genomes`, without its `run`; the id is its column `genome`."""

@@ -40,6 +40,7 @@ class Life:
                 founders=(FOUNDER,),
                 usage=Usage(),
                 training=Cost(),
+                moments={},
                 wall_seconds=1.0,
             )
         )
