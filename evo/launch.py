@@ -123,7 +123,6 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
         ),
     )
     _check_reflection(config, algorithm)
-    _check_beta(config)
     return Run(
         name=name,
         identity=since.identity if since else secrets.token_hex(4),
@@ -159,16 +158,6 @@ def _check_reflection(config: RunConfig, algorithm: Algorithm) -> None:
         raise ConfigError(
             f"reflection: expected null beside {type(config.algorithm).__name__}, which tests nobody that it has not "
             f"made itself, got {type(config.reflection).__name__}"
-        )
-
-
-def _check_beta(config: RunConfig) -> None:
-    """Refuse to breed a temperature that nobody looks at."""
-    method, adaptation = cast(Method | None, config.finetune), cast(Variation, config.variation).adaptation
-    if method is not None and adaptation.beta is not None and not method.tempered:
-        raise ConfigError(
-            f"variation.adaptation.beta: expected null beside {type(method).__name__} as it is set, which has no beta, "
-            f"got {list(adaptation.beta)}"
         )
 
 

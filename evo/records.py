@@ -91,7 +91,7 @@ class GenerationRecord:
     kl: float
     """Divergence of the tuned policies from the ones before, in nats per decision."""
     accepted: int
-    """Tuned adapters that were kept."""
+    """Tuned adapters that were not worse than before, and so were kept where training is inherited."""
     refused: int
     """Tuned adapters that were refused, so that the parent was kept."""
     seconds: float
