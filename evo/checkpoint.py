@@ -15,7 +15,7 @@ import logging
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +54,10 @@ class Checkpoint:
     """What the engine has spent."""
     training: Cost
     """What fine-tuning has spent."""
-    moments: Mapping[int, Moments]
-    """By genome, what optimisers remember; see `evo.memory`."""
     wall_seconds: float
     """That the run has worked."""
+    moments: Mapping[int, Moments] = field(default_factory=dict)
+    """By genome, what optimisers remember; see `evo.memory`."""
 
 
 class Checkpoints:

@@ -132,9 +132,9 @@ class GenomeRow:
     """Of that mean."""
     score: float
     """The same lifespan on the yardstick: 0 is the random policy, 1 the expert."""
-    rate: float
+    rate: float = 1.0
     """Multiple of the trainer's learning rate that it is fine-tuned with."""
-    beta: float
+    beta: float = 1.0
     """Multiple of the fine-tuning method's beta."""
 
     def row(self) -> dict[str, object]:

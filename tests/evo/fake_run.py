@@ -163,8 +163,6 @@ def _row(
         count=8,
         standard_error=2.5,
         score=float((fitness - 14) / 90),
-        rate=1.0,
-        beta=1.0,
     )
 
 

@@ -42,7 +42,6 @@ class Life:
                 founders=(FOUNDER,),
                 usage=Usage(),
                 training=Cost(),
-                moments={},
                 wall_seconds=1.0,
             )
         )
