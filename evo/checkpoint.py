@@ -1,10 +1,11 @@
 """Everything that a run needs to go on, bit for bit, after any end.
 
 Owns `Checkpoint` and the folder `checkpoints/`, with a folder for each of the last two generations: checkpoint.json,
-which carries a checksum of its content, and the adapters that it names by digest and that are not yet in the run's own
-`adapters/`. What is found damaged is removed once an older checkpoint is found whole: living the generation again
-writes it anew. Chance needs no state: every stream is made anew from the run's seed, the generation and its purpose;
-nor has the optimiser any between two generations. To keep one more thing, add a field to `Checkpoint`.
+which carries a checksum of its content, the adapters that it names by digest and that are not yet in the run's own
+`adapters/`, and, where optimisers remember (`TrainerConfig.moments`), moments.safetensors. What is found damaged is
+removed once an older checkpoint is found whole: living the generation again writes it anew. Chance needs no state:
+every stream is made anew from the run's seed, the generation and its purpose. To keep one more thing, add a field to
+`Checkpoint`.
 """
 
 import dataclasses
@@ -14,23 +15,24 @@ import logging
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from evo.adapters import KeptAdapters, read_whole
 from evo.algorithms.base import AlgorithmState
 from evo.genome import Genome
+from finetune.moments import Moments, pack, unpack
 from finetune.policies import Cost
 from fitness.adapter import Adapter
 from fitness.engines.base import Usage
 from fitness.errors import AdapterError, OutputError, listed
 from fitness.files import write_atomically, write_folder_atomically
 
-SCHEMA = 2
+SCHEMA = 3
 """Of the files; raised when those that were written before can no longer be read."""
 _KEPT = 2
-_FILE = "checkpoint.json"
+_FILE, _MOMENTS = "checkpoint.json", "moments.safetensors"
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +56,8 @@ class Checkpoint:
     """What fine-tuning has spent."""
     wall_seconds: float
     """That the run has worked."""
+    moments: Mapping[int, Moments] = field(default_factory=dict)
+    """By genome, what optimisers remember; see `evo.memory`."""
 
 
 class Checkpoints:
@@ -81,7 +85,12 @@ class Checkpoints:
             for digest, adapter in adapters.items():
                 if digest not in self._adapters:
                     self._adapters.write(adapter, draft / "adapters" / digest)
-            write_atomically(draft / _FILE, _seal({"settings": self._settings, **_to_tree(checkpoint)}))
+            remembered = {}
+            if checkpoint.moments:
+                content = pack(checkpoint.moments)
+                remembered["moments"] = hashlib.sha256(content).hexdigest()
+                write_atomically(draft / _MOMENTS, content)
+            write_atomically(draft / _FILE, _seal({"settings": self._settings, **_to_tree(checkpoint), **remembered}))
 
         write_folder_atomically(self._folder / f"generation={checkpoint.generation:06d}", write)
         self.prune()
@@ -151,7 +160,8 @@ class Checkpoints:
             lost = [self._adapters.path(digest) for digest, adapter in adapters.items() if adapter is None]
             if lost:
                 raise _DamagedError(f"adapters that are missing or damaged: {listed(lost)}")
-            return _from_tree(tree, {digest: adapter for digest, adapter in adapters.items() if adapter})
+            moments = _read_moments(folder / _MOMENTS, str(tree["moments"])) if "moments" in tree else {}
+            return _from_tree(tree, {digest: adapter for digest, adapter in adapters.items() if adapter}, moments)
         except (KeyError, TypeError, ValueError) as error:
             raise _DamagedError(str(error)) from error
 
@@ -198,7 +208,22 @@ def _to_tree(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _from_tree(tree: Mapping[str, Any], adapters: Mapping[str, Adapter]) -> Checkpoint:
+def _read_moments(path: Path, checksum: str) -> dict[int, Moments]:
+    """Return what optimisers remember.
+
+    Raises:
+        _DamagedError: the file is not as it was written.
+    """
+    try:
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != checksum:
+            raise _DamagedError(f"a content of {path.name} that does not fit its checksum")
+        return unpack(content)
+    except (OSError, AdapterError) as error:
+        raise _DamagedError(f"a file that cannot be read ({error})") from error
+
+
+def _from_tree(tree: Mapping[str, Any], adapters: Mapping[str, Adapter], moments: Mapping[int, Moments]) -> Checkpoint:
     def genomes(name: str) -> tuple[Genome, ...]:
         return tuple(Genome.from_record(record, adapters[record["adapter"]]) for record in tree[name])
 
@@ -211,6 +236,7 @@ def _from_tree(tree: Mapping[str, Any], adapters: Mapping[str, Adapter]) -> Chec
         founders=genomes("founders"),
         usage=Usage(**tree["usage"]),
         training=Cost(**tree["training"]),
+        moments=moments,
         wall_seconds=float(tree["wall_seconds"]),
     )
 

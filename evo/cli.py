@@ -1,4 +1,4 @@
-"""The command line: `forager evolve | resume | config | report | compare | export | pretrain`.
+"""The command line: `forager evolve | resume | config | report | compare | schedule | export | pretrain`.
 
 Owns the commands' names, their help, and how an error reaches a person: one sentence per problem on standard error
 and exit code 2, never a traceback for what the user can mend. Does not own what a command does: each imports its worker
@@ -126,6 +126,12 @@ def _compare(arguments: argparse.Namespace) -> None:
     print(compare(arguments.runs))
 
 
+def _schedule(arguments: argparse.Namespace) -> None:
+    from evo.report.schedule import schedule, told
+
+    print(told(schedule(arguments.run)))
+
+
 def _export(arguments: argparse.Namespace) -> None:
     from evo.export.trl import Export, export_trl
 
@@ -177,6 +183,7 @@ COMMANDS: dict[str, Command] = {
     "config": Command(run=_config, summary="print what evolve would run with", add_arguments=_add_overrides),
     "report": Command(run=_report, summary="write a run's page again", add_arguments=_add_run),
     "compare": Command(run=_compare, summary="print finished runs side by side", add_arguments=_add_runs),
+    "schedule": Command(run=_schedule, summary="print how a run's best was trained", add_arguments=_add_run),
     "export": Command(run=_export, summary="write what other trainers can learn from", add_arguments=_add_export),
     "pretrain": Command(run=_pretrain, summary="train the organism from nothing", add_arguments=_add_pretraining),
 }

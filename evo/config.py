@@ -140,7 +140,7 @@ class RunConfig:
             problems.append(f"seed: expected at most {LARGEST_SEED}, given {self.seed}")
         if not 0 < self.temperature <= HOTTEST:
             problems.append(f"temperature: expected a number above 0 and at most {HOTTEST:g}, given {self.temperature}")
-        problems += _misplaced(self)
+        problems += [*_misplaced(self), *_unread(self)]
         problems += [
             f"algorithm.{name}: expected {getattr(self, name)}, which is the run's own {name} (set that one), "
             f"given {getattr(self.algorithm, name)}"
@@ -154,6 +154,15 @@ class RunConfig:
         ]
         if problems:
             raise ConfigError("\n".join(problems))
+
+
+def _unread(config: RunConfig) -> list[str]:
+    """Return a complaint if genomes are to breed a beta that the method does not have."""
+    bounds = getattr(getattr(config.variation, "adaptation", None), "beta", None)
+    if bounds is None or getattr(config.finetune, "tempered", True):
+        return []
+    method = type(config.finetune).__name__
+    return [f"variation.adaptation.beta: expected null, for {method} as it is set has no beta, given {list(bounds)}"]
 
 
 def _misplaced(config: RunConfig) -> list[str]:

@@ -20,6 +20,7 @@ from evo.checkpoint import Checkpoint, Checkpoints
 from evo.diversity import adapter_diversity, behaviour_diversity, strategy_diversity, text_diversity
 from evo.genome import Genome
 from evo.heldout import measure
+from evo.memory import Memory
 from evo.operators.strategy.author import Author, together
 from evo.operators.strategy.written import Reflection, tell_deaths
 from evo.pedigree import common_ancestor_depth, effective_founders
@@ -29,9 +30,10 @@ from evo.records import Budget, GenerationRecord, GenomeRow, RunFinished, Second
 from evo.stopping import Stop
 from evo.tracking.fanout import Trackers
 from evo.trials import Race, Tried, try_out, untested_copies
+from finetune.learners import Learner
 from finetune.methods.base import Method
 from finetune.policies import Cost
-from finetune.trainer import Training, tune
+from finetune.trainer import Training, tune_each
 from fitness.agent import Agent
 from fitness.audit import audit
 from fitness.behaviour import behaviours
@@ -121,6 +123,7 @@ def evolve(run: Run, since: Checkpoint | None = None, stop: Stop | None = None) 
     stop = stop or Stop()
     began = time.perf_counter()
     before, founders, spent = _begin(run, since)
+    memory = Memory(run.recorder.births, since.moments if since else {})
     yardstick = Yardstick.measure(run.environment, _YARDSTICK_SEEDS)
     for generation in range(since.generation if since else 0, run.generations):
         stop.begin()
@@ -131,7 +134,7 @@ def evolve(run: Run, since: Checkpoint | None = None, stop: Stop | None = None) 
         lives = tried.lives
         watch.lap("rollout")
         run.algorithm.tell(tried.lifespans, _behaviours(run, population, tried))
-        training = _tune_elites(run, generation, lives)
+        training = _tune_elites(run, generation, lives, memory)
         _reflect(run, generation, lives)
         spent = spent + training.cost if training else spent
         watch.lap("finetune")
@@ -142,7 +145,7 @@ def evolve(run: Run, since: Checkpoint | None = None, stop: Stop | None = None) 
         run.recorder.write(record, rows, population, run.algorithm.survivors(), lives, faults)
         run.trackers.on_generation(record, rows)
         worked = before + time.perf_counter() - began
-        run.checkpoints.write(_checkpoint(run, generation + 1, founders, spent, worked))
+        run.checkpoints.write(_checkpoint(run, generation + 1, founders, spent, worked, memory))
         run.recorder.forget(run.checkpoints.needed())
         stop.end()
     return _finish(run, founders, spent, lambda: before + time.perf_counter() - began)
@@ -157,17 +160,22 @@ def _begin(run: Run, since: Checkpoint | None) -> tuple[float, tuple[Genome, ...
     return since.wall_seconds, since.founders, since.training
 
 
-def _checkpoint(run: Run, over: int, founders: tuple[Genome, ...], spent: Cost, wall_seconds: float) -> Checkpoint:
+def _checkpoint(
+    run: Run, over: int, founders: tuple[Genome, ...], spent: Cost, wall_seconds: float, memory: Memory
+) -> Checkpoint:
     """Return all that the run needs to go on from here."""
+    state = run.algorithm.state()
+    memory.prune(state.genomes)
     return Checkpoint(
         generation=over,
         name=run.name,
         identity=run.identity,
         row_chunk=run.engine.row_chunk,
-        algorithm=run.algorithm.state(),
+        algorithm=state,
         founders=founders,
         usage=run.engine.usage,
         training=spent,
+        moments=memory.moments,
         wall_seconds=wall_seconds,
     )
 
@@ -222,7 +230,7 @@ def _express(run: Run, genomes: Sequence[Genome]) -> list[Agent]:
     return [genome.express(run.grammar, run.temperature, spoken) for genome in genomes]
 
 
-def _tune_elites(run: Run, generation: int, lives: Lives) -> Training | None:
+def _tune_elites(run: Run, generation: int, lives: Lives, memory: Memory) -> Training | None:
     """Fine-tune the elites on what the whole population lived; tuned adapters become their children.
 
     Nothing is tuned in the last generation: no generation would be left to test it.
@@ -230,11 +238,17 @@ def _tune_elites(run: Run, generation: int, lives: Lives) -> Training | None:
     elites = run.algorithm.elites()
     if run.method is None or not elites or generation == run.generations - 1:
         return None
-    agents = _express(run, elites)
+    learners = [
+        Learner(agent=agent, rate=elite.step_sizes.rate, beta=elite.step_sizes.beta, moments=memory.of(elite))
+        for elite, agent in zip(elites, _express(run, elites), strict=True)
+    ]
     rng = _rng(run.seed, generation, _TUNE)
-    training = tune(run.method, run.engine.model, run.engine.prompts, agents, lives.transitions, rng)
-    kept = [(elite.id, tuned.adapter) for elite, tuned in zip(elites, training.tuned, strict=True) if tuned.accepted]
-    run.algorithm.adopt([(parent, run.algorithm.tuned(parent, adapter)) for parent, adapter in kept])
+    training = tune_each(run.method, run.engine.model, run.engine.prompts, learners, lives.transitions, rng)
+    kept = [(elite.id, tuned) for elite, tuned in zip(elites, training.tuned, strict=True) if tuned.accepted]
+    pairs = [(parent, run.algorithm.tuned(parent, tuned.adapter)) for parent, tuned in kept]
+    run.algorithm.adopt(pairs)
+    trained = zip(pairs, kept, strict=True)
+    memory.moments |= {child.id: tuned.moments for (_, child), (_, tuned) in trained if tuned.moments}
     return training
 
 
@@ -298,6 +312,8 @@ def _rows(run: Run, generation: int, population: Sequence[Genome], yardstick: Ya
                 count=evaluation.count,
                 standard_error=evaluation.standard_error,
                 score=yardstick.score(fitness),
+                rate=genome.step_sizes.rate,
+                beta=genome.step_sizes.beta,
             )
         )
     return rows

@@ -20,19 +20,24 @@ from fitness.environments.grammar import Grammar
 
 @dataclass(frozen=True, kw_only=True)
 class StepSizes:
-    """How strongly a genome mutates; inherited and varied with the genome itself (self-adaptation)."""
+    """How strongly a genome mutates, and how it is trained; inherited and varied with the genome (self-adaptation)."""
 
     strategy: float
     """Chance that a slot's clause is replaced; above 0, at most 1."""
     adapter: float
     """Standard deviation of the adapter's noise, relative to the module's own scale; above 0."""
+    rate: float = 1.0
+    """Multiple of the trainer's learning rate that it is fine-tuned with; above 0."""
+    beta: float = 1.0
+    """Multiple of the fine-tuning method's beta; above 0."""
 
     def __post_init__(self) -> None:
         """Refuse step sizes at which nothing, or no distribution, is left."""
         if not 0 < self.strategy <= 1:
             raise ValueError(f"step_sizes.strategy: expected a number above 0 and at most 1, got {self.strategy}")
-        if not 0 < self.adapter < math.inf:
-            raise ValueError(f"step_sizes.adapter: expected a finite number above 0, got {self.adapter}")
+        for name in ("adapter", "rate", "beta"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"step_sizes.{name}: expected a finite number above 0, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -91,7 +91,7 @@ class GenerationRecord:
     kl: float
     """Divergence of the tuned policies from the ones before, in nats per decision."""
     accepted: int
-    """Tuned adapters that were kept."""
+    """Tuned adapters that were not worse than before, and so were kept where training is inherited."""
     refused: int
     """Tuned adapters that were refused, so that the parent was kept."""
     seconds: float
@@ -132,6 +132,10 @@ class GenomeRow:
     """Of that mean."""
     score: float
     """The same lifespan on the yardstick: 0 is the random policy, 1 the expert."""
+    rate: float = 1.0
+    """Multiple of the trainer's learning rate that it is fine-tuned with."""
+    beta: float = 1.0
+    """Multiple of the fine-tuning method's beta."""
 
     def row(self) -> dict[str, object]:
         """Return the row of the table `genomes`, without its `run`; the id is its column `genome`."""

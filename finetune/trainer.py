@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from finetune.learners import Learner
 from finetune.losses import entropy, kl_divergence
 from finetune.methods.base import Lesson, Method
+from finetune.moments import Moments, Rows
 from finetune.optimizer import PopulationAdamW
 from finetune.policies import Cost, Policies
 from finetune.trainer_config import TrainerConfig
@@ -42,6 +44,8 @@ class Tuned:
     """Mean action entropy over the judged decisions, nats."""
     effective_share: float
     """Effective sample size as a share of the batch."""
+    moments: Moments | None = None
+    """What the optimiser remembers, with `moments: inherit`."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,20 @@ def tune(
         transitions: decisions of the whole population.
         rng: the only source of chance.
     """
-    lesson = method.prepare(agents, transitions, prompts, rng)
+    return tune_each(method, model, prompts, [Learner(agent=agent) for agent in agents], transitions, rng)
+
+
+def tune_each(
+    method: Method,
+    model: PopulationModel,
+    prompts: Prompts,
+    learners: Sequence[Learner],
+    transitions: Transitions,
+    rng: np.random.Generator,
+) -> Training:
+    """Do what `tune` does, with each learner's own learning rate, beta and memory."""
+    agents, betas = [one.agent for one in learners], torch.tensor([[one.beta] for one in learners])
+    lesson = method.prepare_tempered(agents, transitions, prompts, rng, betas)
     policies = Policies(model, prompts, lesson.pupils or agents, method.trainer.rows_at_once)
     batch = lesson.batch.to(model.device)
     if lesson.pupils or lesson.teachers:
@@ -84,7 +101,7 @@ def tune(
         policies.cost, policies.faults = teachers.cost, teachers.faults
     else:
         start = policies.log_probs(batch)
-    return _Session(method.trainer, policies, replace(lesson, batch=batch), start).run(rng)
+    return _Session(method.trainer, policies, replace(lesson, batch=batch), start).run(rng, learners)
 
 
 class _Session:
@@ -94,16 +111,11 @@ class _Session:
         self.config, self.policies, self.lesson, self.start = config, policies, lesson, start
         self.batch = lesson.batch
 
-    def run(self, rng: np.random.Generator) -> Training:
+    def run(self, rng: np.random.Generator, learners: Sequence[Learner]) -> Training:
         """Train and judge."""
         blank = torch.zeros(len(self.policies), device=self.policies.model.device)
-        optimizer = PopulationAdamW(
-            self.policies.weights,
-            torch.full_like(blank, self.config.learning_rate),
-            betas=(0.9, self.config.beta2),
-            clip_norm=self.config.clip_norm,
-            weight_decay=self.config.weight_decay,
-        )
+        multiples = torch.tensor([one.rate for one in learners]).to(blank)
+        optimizer = self._optimizer([one.moments for one in learners])
         losses, sound = blank, torch.ones_like(blank, dtype=torch.bool)
         size = max(1, self.config.batch // self.lesson.block) * self.lesson.block
         steps = self.config.passes * math.ceil(len(self.batch) / size)
@@ -114,17 +126,39 @@ class _Session:
                 part, start = self.batch.part(columns), self.start[:, columns]
                 step = self.policies.backward(part, start, self.lesson.loss, joint=self.lesson.block > 1)
                 losses += step * len(columns) / len(self.batch)
-                optimizer.learning_rate.fill_(next(rates))
+                optimizer.learning_rate = multiples * next(rates)
                 sound &= torch.isfinite(optimizer.step(sound))
         judged = torch.from_numpy(rng.permutation(len(self.batch))[:_JUDGED])
-        return self._judge(losses, sound, judged)
+        return self._judge(losses, sound, judged, self._memories(optimizer))
+
+    def _optimizer(self, moments: Sequence[Moments | None]) -> PopulationAdamW:
+        """Return the optimiser, which remembers what the agents' own did if that is inherited."""
+        weights = self.policies.weights
+        optimizer = PopulationAdamW(
+            weights,
+            torch.full(weights.shape[:1], self.config.learning_rate, device=weights.device),
+            betas=(0.9, self.config.beta2),
+            clip_norm=self.config.clip_norm,
+            weight_decay=self.config.weight_decay,
+        )
+        if self.config.moments == "inherit":
+            rows = Rows.of(moments, list(self.policies.adapters()))
+            optimizer.first, optimizer.second = rows.first.to(weights), rows.second.to(weights)
+            optimizer.steps = rows.steps.to(optimizer.steps)
+        return optimizer
+
+    def _memories(self, optimizer: PopulationAdamW) -> Sequence[Moments | None]:
+        """Return what the optimiser remembers of each agent, if that is inherited."""
+        if self.config.moments != "inherit":
+            return (None,) * len(self.policies)
+        return Rows(optimizer.first, optimizer.second, optimizer.steps).apart(self.policies.stack)
 
     def _shuffled(self, rng: np.random.Generator) -> Tensor:
         """Return all columns of the batch in a random order that keeps blocks whole."""
         blocks = rng.permutation(len(self.batch) // self.lesson.block)
         return torch.from_numpy((blocks[:, None] * self.lesson.block + np.arange(self.lesson.block)).ravel())
 
-    def _judge(self, losses: Tensor, sound: Tensor, judged: Tensor) -> Training:
+    def _judge(self, losses: Tensor, sound: Tensor, judged: Tensor, moments: Sequence[Moments | None]) -> Training:
         """Compare with the parents and refuse what is broken, has drifted too far or has collapsed."""
         end = self.policies.log_probs(self.batch.part(judged))
         drift, doubt = kl_divergence(self.start[:, judged], end).mean(dim=1), entropy(end).mean(dim=1)
@@ -133,7 +167,7 @@ class _Session:
             whole = bool(sound[i]) and adapter.is_finite() and bool(torch.isfinite(losses[i]))
             reason = self._objection(whole, float(drift[i]), float(doubt[i]))
             figures = (float(losses[i]), float(drift[i]), float(doubt[i]), float(self.lesson.effective_share[i]))
-            tuned.append(Tuned(adapter, not reason, reason, *figures))
+            tuned.append(Tuned(adapter, not reason, reason, *figures, moments[i]))
         return Training(tuple(tuned), self.lesson.explained, self.policies.cost, tuple(self.policies.faults))
 
     def _objection(self, whole: bool, drift: float, doubt: float) -> str:

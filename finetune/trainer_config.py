@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from fitness.checks import check_integer
+from fitness.checks import check_choice, check_integer
 from fitness.errors import ConfigError
 
 
@@ -23,6 +23,9 @@ class TrainerConfig:
     """Largest norm of one agent's gradient."""
     beta2: float = 0.95
     """Decay of AdamW's second moment; a short memory suits the few steps of a generation."""
+    moments: str = "reset"
+    """What AdamW remembers: "reset" has every round begin with nothing; "inherit" has it begin with the moments and the
+    step count that made the agent's weights, or its only parent's, and so on; a child of two begins with nothing."""
     weight_decay: float = 0.0
     """AdamW's, decoupled; pulls the factors towards 0."""
     largest_drift: float = 1.0
@@ -34,6 +37,7 @@ class TrainerConfig:
         """Check every field."""
         for name in ("passes", "batch", "rows_at_once"):
             check_integer(name, getattr(self, name), 1)
+        check_choice("moments", self.moments, ("reset", "inherit"))
         if not 0 < self.learning_rate < math.inf:
             raise ConfigError(f"learning_rate: expected a finite number above 0, got {self.learning_rate}")
         if not 0 < self.beta2 < 1:

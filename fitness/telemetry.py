@@ -27,7 +27,7 @@ from fitness.errors import OutputError, nearest
 from fitness.files import write_atomically
 from fitness.records import Episodes, Transitions
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised by every change of a schema that a reader could notice."""
 VERSION_KEY = b"forager.schema_version"
 ACTIONS_KEY = b"forager.actions"
@@ -82,6 +82,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("count", pa.int64()),
             ("standard_error", pa.float64()),
             ("score", pa.float64()),
+            ("rate", pa.float64()),
+            ("beta", pa.float64()),
         ]
     ),
     "faults": pa.schema(

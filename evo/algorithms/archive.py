@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evo.algorithms.base import AlgorithmState
+from evo.algorithms.elites import best_of_niches
 from evo.algorithms.population import PopulationAlgorithm
 from evo.algorithms.setting import Behaviours, Ids, Materials, PopulationConfig
 from evo.genome import Genome, apart
@@ -29,6 +30,8 @@ _ANYBODY = Tournament(size=1)
 class ArchiveConfig(PopulationConfig):
     """Numbers that every archive has."""
 
+    whose = ("survivors", "hall_of_fame", "niches")
+
     descriptors: tuple[str, ...] = ("entropy",)
     """Names of the numbers that tell behaviours apart: actions, or `entropy`; empty for all of them."""
     retested: int | None = None
@@ -41,9 +44,10 @@ class ArchiveConfig(PopulationConfig):
         object.__setattr__(self, "descriptors", tuple(self.descriptors))
         if self.retested is not None:
             check_integer("retested", self.retested, 0, self.population - 1, "the population but one")
-        if 2 * self.elites >= self.population:
+        if 2 * self.places >= self.population:
+            part = "half" if self.places == self.elites else "a quarter"
             raise ConfigError(
-                f"elites: expected fewer than half of the population of {self.population}, for each is tested beside "
+                f"elites: expected fewer than {part} of the population of {self.population}, for each is tested beside "
                 f"its tuned child, got {self.elites}"
             )
 
@@ -107,6 +111,14 @@ class ArchiveAlgorithm(PopulationAlgorithm):
         self._archive = {id_: apart(everyone[id_]) for id_ in kept}
         self._behaviours = {id_: self._behaviours[id_] for id_ in kept}
         return list(self._archive.values())
+
+    def elites(self) -> list[Genome]:
+        """Return the best survivors, the hall of fame, or the best of niches. See `Algorithm.elites`."""
+        survivors = self.survivors()
+        if self._numbers.elites_of != "niches":
+            return super().elites()
+        behaviours = np.array([self._behaviours[one.id] for one in survivors])
+        return [survivors[i] for i in best_of_niches(behaviours, self._numbers.elites)]
 
     def _known(self) -> Iterable[int]:
         """Return the whole archive."""

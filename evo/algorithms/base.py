@@ -33,7 +33,7 @@ class Judgement:
     child: int
     """Id of the tuned genome."""
     accepted: bool
-    """Whether the child took the parent's place."""
+    """Whether the child was not worse; it then took the parent's place, where training is inherited."""
     difference: float
     """Mean over the shared seeds of child minus parent, in steps of life."""
     standard_error: float

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evo.algorithms.base import Algorithm, AlgorithmState, Judgement, judge
+from evo.algorithms.elites import HallOfFame
+from evo.algorithms.inheritance import settle
 from evo.algorithms.setting import Behaviours, Ids, Materials, PopulationConfig
 from evo.algorithms.standing import Standing
 from evo.genome import Evaluation, Genome, finite_vector, pack
@@ -34,6 +36,7 @@ class Bookkeeping(Algorithm):
         self._waiting: dict[int, Genome] = {}  # parent id -> its child, for the next ask
         self._guests: list[Genome] = []  # for the next ask
         self._pairs: dict[int, int] = {}  # parent id -> id of its child under test
+        self._hall = HallOfFame(config.elites if config.elites_of == "hall_of_fame" else 0)
         self._standing = Standing()
         self._judgements: tuple[Judgement, ...] = ()
 
@@ -46,7 +49,8 @@ class Bookkeeping(Algorithm):
         """Return who survives, best first.
 
         Args:
-            candidates: ids of those who were tested, without those whose tuned child, or parent, was better.
+            candidates: ids of those who were tested, without those whose tuned child, or parent, was better, and
+                without tuned children where training is not inherited.
             behaviours: what each of those who were tested did.
         """
 
@@ -82,7 +86,7 @@ class Bookkeeping(Algorithm):
             raise RuntimeError("ask: expected tell() of the genomes already asked for, got another ask()")
         genomes = pack(self._next(rng))
         self._members = {genome.id: genome for genome in genomes}
-        self._standing.admit([*self._members, *(id_ for id_ in self._known() if id_ not in self._members)])
+        self._standing.admit([*self._members, *self._known(), *self._hall.members])
         self._pairs = {parent: child.id for parent, child in self._waiting.items()}
         if not {child.id for child in self._waiting.values()} <= self._members.keys():
             raise RuntimeError(f"ask: expected {type(self).__name__} to test every child that it adopted")
@@ -96,18 +100,23 @@ class Bookkeeping(Algorithm):
         lived = _check_lifespans(lifespans, self._members, self.lenient)
         counts = [np.count_nonzero(~np.isnan(values)) for values in lived.values()]
         weight = self._numbers.shrinkage * sum(counts) / len(counts)
-        self._standing.merge(lived)
-        self._standing.score(weight)
         self._judgements = tuple(
             judge((parent, lived[parent]), (child, lived[child]), self._numbers.tolerance)
             for parent, child in self._pairs.items()
         )
-        for verdict in self._judgements:
-            if verdict.accepted:
-                self._standing.succeed(verdict.child, verdict.parent)
-        self._standing.score(weight)
-        removed = {verdict.parent if verdict.accepted else verdict.child for verdict in self._judgements}
-        kept = self._survive([id_ for id_ in self._members if id_ not in removed], behaviours or {})
+        tuned = [child for child in self._pairs.values() if self._members[child].operator == "finetune"]
+        settled = settle(self._numbers.inheritance, self._judgements, tuned)
+        done = dict(behaviours or {})
+        for child, parent in settled.lent:
+            lived[parent] = lived[child]
+            done |= {parent: done[child]} if child in done else {}
+        self._standing.merge(lived)
+        self._standing.score(weight, settled.apart)
+        for child, parent in settled.heirs:
+            self._standing.succeed(child, parent)
+        self._standing.score(weight, settled.apart)
+        kept = self._survive([id_ for id_ in self._members if id_ not in settled.leaving], done)
+        self._hall.remember(self._members, settled.leaving, self._standing.rank)
         self._members = {genome.id: genome for genome in kept}
         self._pairs, self._asked = {}, False
         self.generation += 1
@@ -118,8 +127,9 @@ class Bookkeeping(Algorithm):
         return list(self._members.values())
 
     def elites(self) -> list[Genome]:
-        """Return the best survivors, `elites` of them. See `Algorithm.elites`."""
-        return self.survivors()[: self._numbers.elites]
+        """Return the best survivors, or the hall of fame, `elites` of them. See `Algorithm.elites`."""
+        survivors = self.survivors()
+        return list(self._hall.members.values()) or survivors[: self._numbers.elites]
 
     def state(self) -> AlgorithmState:
         """Return everything needed to go on. See `Algorithm.state`."""
@@ -132,11 +142,13 @@ class Bookkeeping(Algorithm):
             "waiting": [[parent, child.id] for parent, child in self._waiting.items()],
             "guests": [guest.id for guest in self._guests],
             "pairs": list(map(list, self._pairs.items())),
+            "hall": list(self._hall.members),
             "standing": self._standing.state(),
             "judgements": [asdict(verdict) for verdict in self._judgements],
             "own": dict(own.data),
         }
-        everyone = (*own.genomes, *self._members.values(), *self._waiting.values(), *self._guests)
+        held = (self._hall.members, self._members, self._waiting)
+        everyone = (*own.genomes, *(genome for group in held for genome in group.values()), *self._guests)
         genomes = {genome.id: genome for genome in everyone}
         return AlgorithmState(data, tuple(genomes[id_] for id_ in sorted(genomes)))
 
@@ -149,6 +161,7 @@ class Bookkeeping(Algorithm):
         self._waiting = {parent: genomes[child] for parent, child in data["waiting"]}
         self._guests = [genomes[id_] for id_ in data["guests"]]
         self._pairs = dict(map(tuple, data["pairs"]))
+        self._hall.members = {id_: genomes[id_] for id_ in data["hall"]}
         self._standing.restore(data["standing"])
         self._judgements = tuple(Judgement(**verdict) for verdict in data["judgements"])
         self._own_restore(data["own"], genomes)

@@ -38,17 +38,18 @@ class GenerationalConfig(PopulationConfig):
             check_integer("survivors", self.survivors, 1, self.population, "the population")
         if self.lifetime is not None:
             check_integer("lifetime", self.lifetime, 1)
-            if self.num_survivors + self.elites == self.population:
+            if self.num_survivors + self.places == self.population:
                 raise ConfigError(
                     f"survivors: expected room for the newborn, who alone live on, in a population of "
                     f"{self.population}, got {self.num_survivors} survivors and {self.elites} elites"
                 )
         if self.elites > self.num_survivors:
             raise ConfigError(f"elites: expected at most the {self.num_survivors} survivors, got {self.elites}")
-        if self.elites + self.num_survivors > self.population:
+        if self.places + self.num_survivors > self.population:
+            beside = ", who may have left and returns," if self.places > self.elites else ""
             raise ConfigError(
-                f"elites: expected room for {self.num_survivors} survivors and one tuned child for each elite in a "
-                f"population of {self.population}, got {self.elites}"
+                f"elites: expected room for {self.num_survivors} survivors and one tuned child for each elite{beside} "
+                f"in a population of {self.population}, got {self.elites}"
             )
 
     @property

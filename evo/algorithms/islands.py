@@ -27,6 +27,11 @@ class IslandsConfig(PopulationConfig):
     Example: `IslandsConfig(population=32, elites=4, islands=4, every=5, migrants=1)`
     """
 
+    whose = ("survivors", "hall_of_fame", "islands")
+
+    elites_of: str = "islands"
+    """As for every algorithm; a hall of fame is each island's own. "survivors": the best of all islands, as many of
+    each as find places there."""
     islands: int = 4
     """How many, at least 2; the population and the elites are divided among them."""
     every: int = 5
@@ -47,7 +52,7 @@ class IslandsConfig(PopulationConfig):
         if self.population < 2 * self.islands:
             raise ConfigError(f"islands: expected two members each of {self.population}, got {self.islands} islands")
         for island in self.each:
-            room = island.population - island.num_survivors - island.elites
+            room = island.population - island.num_survivors - island.places
             if self.migrants > min(room, island.num_survivors):
                 raise ConfigError(
                     f"migrants: expected room beside {island.num_survivors} survivors and {island.elites} tuned "
@@ -65,11 +70,19 @@ class IslandsConfig(PopulationConfig):
                 shrinkage=self.shrinkage,
                 tolerance=self.tolerance,
                 strategies=self.strategies,
+                elites_of="hall_of_fame" if self.elites_of == "hall_of_fame" else "survivors",
+                inheritance=self.inheritance,
                 survivors=self.survivors,
                 lifetime=self.lifetime,
             )
             for population, tuned in zip(members, elites, strict=True)
         )
+
+    @property
+    def hosts(self) -> tuple[int, ...]:
+        """How many tuned children find places on each island, beside its survivors, migrants and newborn."""
+        newborn = self.migrants + (self.lifetime is not None)
+        return tuple(one.population - one.num_survivors - newborn for one in self.each)
 
     def assemble(self, materials: Materials, ids: Ids) -> "Islands":
         """See `PopulationConfig.assemble`."""
@@ -94,7 +107,7 @@ class Islands(Algorithm):
     def ask(self, rng: np.random.Generator) -> list[Genome]:
         """Return the members of all islands, one island after the other. See `Algorithm.ask`."""
         asked = [island.ask(rng) for island in self._islands]
-        self._home = {genome.id: place for place, group in enumerate(asked) for genome in group}
+        self._home = {id_: place for place, island in enumerate(self._islands) for id_ in island.evaluations}
         return pack([genome for group in asked for genome in group])
 
     def tell(self, lifespans: Mapping[int, ArrayLike], behaviours: Behaviours | None = None) -> None:
@@ -117,8 +130,11 @@ class Islands(Algorithm):
         return self._ranked([island.survivors() for island in self._islands])
 
     def elites(self) -> list[Genome]:
-        """Return each island's, best first. See `Algorithm.elites`."""
-        return self._ranked([island.elites() for island in self._islands])
+        """Return each island's, or the best of all, best first. See `Algorithm.elites`."""
+        if self._config.elites_of != "survivors":
+            return self._ranked([island.elites() for island in self._islands])
+        hosts = zip(self._islands, self._config.hosts, strict=True)
+        return self._ranked([island.survivors()[:most] for island, most in hosts])[: self._config.elites]
 
     def tuned(self, parent: int, adapter: Adapter) -> Genome:
         """Return a child of one island. See `Algorithm.tuned`."""

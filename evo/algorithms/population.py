@@ -27,11 +27,11 @@ the gate (`evo.trials`)."""
 class PopulationAlgorithm(Bookkeeping):
     """A population of which some survive.
 
-    *Tuned children* are Lamarckian: their weights were changed in life and are inherited. Parent and child live the
-    same seeds; unless the child is worse by more than `tolerance` standard errors of the paired difference, it takes
-    the parent's place and the parent leaves. Its running mean starts with its own episodes, and its prior is the
-    parent's score at that time instead of the population's mean: what replaces a well-tested genome is not treated as
-    if nothing were known of it.
+    *Tuned children* are Lamarckian, unless `inheritance` says otherwise: their weights were changed in life and are
+    inherited. Parent and child live the same seeds; unless the child is worse by more than `tolerance` standard errors
+    of the paired difference, it takes the parent's place and the parent leaves. Its running mean starts with its own
+    episodes, and its prior is the parent's score at that time instead of the population's mean: what replaces a
+    well-tested genome is not treated as if nothing were known of it.
     """
 
     def __init__(self, config: PopulationConfig, materials: Materials, ids: Ids) -> None:
@@ -48,7 +48,7 @@ class PopulationAlgorithm(Bookkeeping):
         """Return the genomes of the next generation, in generation 1 and later; `_waiting` with their parents, too."""
 
     def tuned(self, parent: int, adapter: Adapter) -> Genome:
-        """Return a Lamarckian child, with the next id. See `Algorithm.tuned`."""
+        """Return a child with the weights of training, with the next id. See `Algorithm.tuned`."""
         return replace(self._child(parent, "finetune"), adapter=adapter)
 
     def rewritten(self, parent: int, genes: tuple[str, ...]) -> Genome:
@@ -56,20 +56,21 @@ class PopulationAlgorithm(Bookkeeping):
         return replace(self._child(parent, "reflection"), genes=genes)
 
     def adopt(self, pairs: Sequence[tuple[int, Genome]]) -> None:
-        """Queue tuned children for the next `ask`. See `Algorithm.adopt`."""
+        """Queue tuned children for the next `ask`, and parents that have left. See `Algorithm.adopt`."""
         expect_told(self, "adopt")
-        waiting = dict(self._waiting)
+        waiting, parents = dict(self._waiting), self._hall.members | self._members
         for parent, child in pairs:
-            if parent not in self._members or parent in waiting:
-                free = [id_ for id_ in self._members if id_ not in waiting]
+            if parent not in parents or parent in waiting:
+                free = [id_ for id_ in parents if id_ not in waiting]
                 raise ValueError(f"pairs: expected one child for each of the survivors {free}, got parent {parent}")
             taken = {other.id for other in waiting.values()} | set(self._standing.evaluations)
             if child.id in taken or not 0 <= child.id < self._ids.next:
                 raise ValueError(f"pairs: expected children made by tuned(), with new ids, got {child.id} for {parent}")
             waiting[parent] = child
-        if len(pairs) > self.room:
+        returning = [parents[parent] for parent, _ in pairs if parent not in self._members]
+        if len(pairs) + len(returning) > self.room:
             raise ValueError(f"pairs: expected room for {self.room} beside the survivors, got {len(pairs)}")
-        self._waiting = waiting
+        self._waiting, self._guests = waiting, self._guests + returning
 
     @property
     def room(self) -> int:
@@ -126,11 +127,10 @@ class PopulationAlgorithm(Bookkeeping):
     def _child(self, parent: int, operator: str) -> Genome:
         """Return a copy of a survivor, with the next id, for something to be changed in it."""
         expect_told(self, operator)
-        if parent not in self._members:
-            raise ValueError(f"parent: expected one of the survivors {list(self._members)}, got {parent}")
-        return replace(
-            self._members[parent], id=self._ids.take(), parents=(parent,), operator=operator, born=self.generation
-        )
+        parents = self._hall.members | self._members
+        if parent not in parents:
+            raise ValueError(f"parent: expected one of the survivors {list(parents)}, got {parent}")
+        return replace(parents[parent], id=self._ids.take(), parents=(parent,), operator=operator, born=self.generation)
 
 
 def _copies(children: Sequence[Genome], is_known: Callable[[Genome], bool] | None) -> list[int]:

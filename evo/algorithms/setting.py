@@ -6,15 +6,18 @@ Owns `PopulationConfig`, from which every algorithm's own configuration derives.
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evo.algorithms.base import Algorithm
+from evo.algorithms.elites import ELITES_OF
+from evo.algorithms.inheritance import INHERITANCES
 from evo.operators.selection.base import Selection
 from evo.operators.variation import Support, Variation
 from fitness.adapter import Adapter
-from fitness.checks import check_integer, check_number
+from fitness.checks import check_choice, check_integer, check_number
 from fitness.environments.grammar import Grammar
 from fitness.errors import ConfigError
 
@@ -57,16 +60,25 @@ class Materials:
 class PopulationConfig:
     """Numbers that every algorithm has."""
 
+    whose: ClassVar[tuple[str, ...]] = ("survivors", "hall_of_fame")
+    """What `elites_of` can be here."""
+
     population: int
     """Members tested in every generation, at least 2."""
     elites: int
-    """Best survivors that are given to fine-tuning; at least 0."""
+    """How many are given to fine-tuning, the best of `elites_of`; at least 0."""
     shrinkage: float = 1.0
     """How far the mean of a little-tested genome is drawn to the population's, in generations of testing; 0 or more."""
     tolerance: float = 1.0
     """Standard errors by which a tuned child may be worse than its parent and still take its place; at least 0."""
     strategies: tuple[str, ...] = ()
     """Strategy texts of the founders, used in turn; empty: each founder's is drawn from the grammar."""
+    elites_of: str = "survivors"
+    """Whom the elites are the best of: "survivors", "hall_of_fame" (who may have left), "islands" or "niches", as far
+    as the algorithm has them; see `evo.algorithms.elites`."""
+    inheritance: str = "lamarckian"
+    """What becomes of tuned weights: "lamarckian" has them inherited, "baldwinian" has their lives count for the parent
+    alone, "none" measures them and forgets them; see `evo.algorithms.inheritance`."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that leave no population."""
@@ -74,8 +86,20 @@ class PopulationConfig:
         check_integer("elites", self.elites, 0, self.population, "the population")
         check_number("shrinkage", self.shrinkage, 0.0)
         check_number("tolerance", self.tolerance, 0.0)
+        check_choice("inheritance", self.inheritance, INHERITANCES)
+        check_choice("elites_of", self.elites_of, ELITES_OF)
+        if self.elites_of not in self.whose:
+            raise ConfigError(
+                f"elites_of: expected one of {', '.join(self.whose)}, for {type(self).__name__} has no "
+                f"{self.elites_of}, got {self.elites_of!r}"
+            )
         if isinstance(self.strategies, str):
             raise ConfigError(f"strategies: expected a list of texts, got the text {self.strategies!r}")
+
+    @property
+    def places(self) -> int:
+        """How many places elites and their tuned children take beside the survivors, at most: who has left returns."""
+        return 2 * self.elites if self.elites_of == "hall_of_fame" else self.elites
 
     @abstractmethod
     def assemble(self, materials: Materials, ids: Ids) -> Algorithm:

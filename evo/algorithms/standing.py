@@ -3,7 +3,7 @@
 Owns `Standing`, which any algorithm that re-tests its incumbents can use. Does not own who is a member.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,9 +46,9 @@ class Standing:
         }
         self._cases = dict(zip(lifespans, _without_gaps(list(lifespans.values())).tolist(), strict=True))
 
-    def score(self, weight: float) -> None:
-        """Set every score anew; the prior counts as `weight` episodes."""
-        tested = [known.mean for known in self.evaluations.values() if known.count]
+    def score(self, weight: float, apart: Collection[int] = ()) -> None:
+        """Set every score anew; the prior counts as `weight` episodes, and those in `apart` have no part in it."""
+        tested = [known.mean for id_, known in self.evaluations.items() if known.count and id_ not in apart]
         common = sum(tested) / len(tested) if tested else 0.0
         self.scores = {
             id_: _shrink(known, self._priors.get(id_, common), weight) for id_, known in self.evaluations.items()

@@ -34,4 +34,4 @@ class SteadyStateConfig(GenerationalConfig):
     @property
     def num_survivors(self) -> int:
         """How many survive a generation."""
-        return self.population - self.offspring - self.elites
+        return self.population - self.offspring - self.places

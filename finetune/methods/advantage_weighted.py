@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -73,15 +74,33 @@ class AdvantageWeighted(Method):
         if not self.cap > 1:
             raise ConfigError(f"cap: expected a number above 1, got {self.cap}")
 
+    @property
+    def tempered(self) -> bool:
+        """See `Method.tempered`; clipping has none."""
+        return self.weighting != "clipped"
+
     def prepare(
         self, agents: Sequence[Agent], transitions: Transitions, prompts: Prompts, rng: np.random.Generator
     ) -> Lesson:
         """Appraise all decisions, choose the informative ones and weight them."""
+        return self.prepare_tempered(agents, transitions, prompts, rng, torch.ones(len(agents), 1))
+
+    def prepare_tempered(
+        self,
+        agents: Sequence[Agent],
+        transitions: Transitions,
+        prompts: Prompts,
+        rng: np.random.Generator,
+        betas: Tensor,
+    ) -> Lesson:
+        """See `Method.prepare_tempered`: what counts is the worth over beta, so an agent's own divides its worths."""
         appraisal = appraise(transitions, self.horizon)
         advantage = appraisal.advantage
         if self.smoothing:
             advantage = smooth(transitions, advantage, self.smoothing)
         batch = self._batch(agents, transitions, advantage, prompts, rng)
+        if self.tempered:
+            batch = replace(batch, advantage=batch.advantage / betas)
         if self.weighting == "exponential":
             weight = exponential_weights(batch.advantage, self.beta, self.cap)
             return Lesson(replace(batch, weight=weight), imitate, effective_share(weight), appraisal.explained)

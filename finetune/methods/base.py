@@ -69,6 +69,11 @@ class Method(ABC):
         """What agents are told after their strategy in every life, whether trained already or not; mostly nothing."""
         return ""
 
+    @property
+    def tempered(self) -> bool:
+        """Whether the method has a beta, and `prepare_tempered` gives each agent its own."""
+        return False
+
     @abstractmethod
     def prepare(
         self, agents: Sequence[Agent], transitions: Transitions, prompts: Prompts, rng: np.random.Generator
@@ -81,3 +86,23 @@ class Method(ABC):
             prompts: turns texts into tokens.
             rng: the only source of chance.
         """
+
+    def prepare_tempered(
+        self,
+        agents: Sequence[Agent],
+        transitions: Transitions,
+        prompts: Prompts,
+        rng: np.random.Generator,
+        betas: Tensor,
+    ) -> Lesson:
+        """Return what `prepare` does, with each agent's own beta where the method is `tempered`.
+
+        Args:
+            agents: see `prepare`.
+            transitions: see `prepare`.
+            prompts: see `prepare`.
+            rng: see `prepare`.
+            betas: float32 [P, 1] multiples of the method's beta; with ones it is `prepare`, to the last bit.
+        """
+        del betas
+        return self.prepare(agents, transitions, prompts, rng)

@@ -63,10 +63,26 @@ class TrajectoryPreference(Method):
         if not 0 < self.discount < 1:
             raise ConfigError(f"discount: expected a number between 0 and 1, got {self.discount}")
 
+    @property
+    def tempered(self) -> bool:
+        """See `Method.tempered`."""
+        return True
+
     def prepare(
         self, agents: Sequence[Agent], transitions: Transitions, prompts: Prompts, rng: np.random.Generator
     ) -> Lesson:
         """Pair lives and draw their decisions: in each block, `steps` of the better life, then of the worse."""
+        return self.prepare_tempered(agents, transitions, prompts, rng, torch.ones(len(agents), 1))
+
+    def prepare_tempered(
+        self,
+        agents: Sequence[Agent],
+        transitions: Transitions,
+        prompts: Prompts,
+        rng: np.random.Generator,
+        betas: Tensor,
+    ) -> Lesson:
+        """See `Method.prepare_tempered`: an agent's own beta is the size of the sign that tells the lives apart."""
         lives = lives_of(transitions)
         pairs = self._choose(lives, [agent.id for agent in agents], rng)
         drawn = [[self._draw(lives, life, rng) for life in row.ravel()] for row in pairs]
@@ -78,7 +94,7 @@ class TrajectoryPreference(Method):
         sign = np.where(np.arange(chosen.shape[1]) % block < self.steps, 1.0, -1.0)
         batch = replace(
             make_batch(transitions, np.zeros(len(transitions)), chosen, prompts),
-            advantage=torch.from_numpy(np.broadcast_to(sign, chosen.shape).astype(np.float32)),
+            advantage=torch.from_numpy(np.broadcast_to(sign, chosen.shape).astype(np.float32)) * betas,
             weight=torch.from_numpy(weight.astype(np.float32)),
         )
         return Lesson(batch, self._loss, effective_share(batch.weight), float("nan"), block=block)

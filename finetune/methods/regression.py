@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from finetune.baselines import BASELINES, advantages
@@ -58,15 +59,31 @@ class AdvantageRegression(Method):
         if not 0 <= self.least_share < 1:
             raise ConfigError(f"least_share: expected a number of at least 0 and below 1, got {self.least_share}")
 
+    @property
+    def tempered(self) -> bool:
+        """See `Method.tempered`; what is all or nothing has none."""
+        return self.weighting != "crr_binary"
+
     def prepare(
         self, agents: Sequence[Agent], transitions: Transitions, prompts: Prompts, rng: np.random.Generator
     ) -> Lesson:
         """Appraise all decisions and weight those that are drawn."""
+        return self.prepare_tempered(agents, transitions, prompts, rng, torch.ones(len(agents), 1))
+
+    def prepare_tempered(
+        self,
+        agents: Sequence[Agent],
+        transitions: Transitions,
+        prompts: Prompts,
+        rng: np.random.Generator,
+        betas: Tensor,
+    ) -> Lesson:
+        """See `Method.prepare_tempered`: what counts is the worth over beta, so an agent's own divides its worths."""
         advantage, explained = advantages(transitions, self.baseline, self.horizon)
         ids = [agent.id for agent in agents]
         chosen = choose(np.arange(len(transitions)), transitions.agent, ids, self.decisions, rng)
         batch = make_batch(transitions, advantage, chosen, prompts)
-        weight = self._weights(batch.advantage)
+        weight = self._weights(batch.advantage / betas)
         return Lesson(replace(batch, weight=weight), imitate, effective_share(weight), explained)
 
     def _weights(self, advantage: Tensor) -> Tensor:

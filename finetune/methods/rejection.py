@@ -46,6 +46,10 @@ class Rejection(Method):
         check_choice("among", self.among, _COMPARISONS)
         check_choice("start", self.start, _STARTS)
         check_integer("decisions", self.decisions, 1)
+        if self.start == "base" and self.trainer.moments == "inherit":
+            raise ConfigError(
+                "trainer.moments: expected reset with start base, for new weights have no past, got inherit"
+            )
 
     def prepare(
         self, agents: Sequence[Agent], transitions: Transitions, prompts: Prompts, rng: np.random.Generator

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from evo.adapters import KeptAdapters
 from evo.algorithms.base import AlgorithmState
 from evo.checkpoint import Checkpoint, Checkpoints
 from evo.genome import Genome
+from finetune.moments import Moments, pack
 from finetune.policies import Cost
 from fitness.adapter import load_adapter
 from fitness.engines.base import Usage
@@ -140,6 +142,23 @@ def test_a_damaged_copy_costs_nothing_while_another_is_whole(tmp_path: Path) -> 
     assert since.generation == 2
     assert since.algorithm.genomes[-1].adapter.digest() == own.name
     assert not own.exists()
+
+
+def test_what_optimisers_remember_comes_back_or_the_checkpoint_is_damaged(tmp_path: Path) -> None:
+    life, moments = Life(tmp_path), {1: Moments(first=random_adapter(5), second=random_adapter(6), steps=3.0)}
+    life.begin()
+    since = life.checkpoints.last()
+    assert since is not None
+    assert not since.moments
+    life.checkpoints.write(replace(since, generation=2, moments=moments))
+    back = Life(tmp_path).checkpoints.last()
+    assert back is not None
+    assert pack(back.moments) == pack(moments)
+    (file,) = tmp_path.glob("checkpoints/*/moments.safetensors")
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    before = Life(tmp_path).checkpoints.last()
+    assert before is not None
+    assert before.generation == 1
 
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:

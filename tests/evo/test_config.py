@@ -12,6 +12,7 @@ import pytest
 from evo.build import Plan, build_run
 from evo.compose import CONF_FOLDER, compose_run
 from evo.config import RunConfig
+from fitness.errors import ConfigError
 
 ROOT = CONF_FOLDER.parent
 GOLDEN = ROOT / "tests" / "golden" / "config"
@@ -89,3 +90,18 @@ def test_the_resolved_configuration_holds_every_default() -> None:
     text = plan("experiment=tiny").yaml
     assert "crossover_rate: 0.5" in text
     assert "_target_: evo.operators.selection.Tournament" in text
+
+
+@pytest.mark.parametrize("finetune", ["rejection", "crr", "grpo", "distillation"])
+def test_a_beta_that_nobody_would_look_at_is_not_bred(finetune: str) -> None:
+    bred = ("variation.adaptation.beta=[0.5,2.0]",)
+    assert build_run(("finetune=dpo", *bred)).config.variation
+    with pytest.raises(
+        ConfigError, match=r"variation.adaptation.beta: expected null, for \w+ as it is set has no beta"
+    ):
+        build_run((f"finetune={finetune}", *bred))
+
+
+def test_weights_that_begin_anew_have_no_past_to_go_on_from() -> None:
+    with pytest.raises(ConfigError, match=r"finetune.trainer.moments: expected reset with start base"):
+        build_run(("finetune=rest", "finetune.trainer.moments=inherit"))

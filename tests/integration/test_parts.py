@@ -20,13 +20,26 @@ RUNS = {
         "population=8",
         "environment.horizon=150",
     ),
+    "remembering": (
+        "finetune.trainer.moments=inherit",
+        "variation.adaptation.rate=[0.25,4.0]",
+        "variation.adaptation.beta=[0.25,4.0]",
+        "algorithm.elites_of=hall_of_fame",
+        "algorithm.lifetime=2",
+        "population=8",
+    ),
+    "baldwinian": ("algorithm.inheritance=baldwinian", "algorithm.elites_of=hall_of_fame", "population=8"),
     "sensed": ("variation/adapter_mutation=proximal", "variation/adapter_crossover=slerp", "variation.halves=0.5"),
 }
 
 
-def run(folder: Path, parts: tuple[str, ...], killed: bool = False) -> None:
-    """Run to the end; if `killed`, be killed after some writes first, and resumed."""
-    plant = kill_at_write(14) if killed else None
+WRITES = {"remembering": 75}
+"""After how many a run is killed, if not 14."""
+
+
+def run(folder: Path, parts: tuple[str, ...], killed: int = 0) -> None:
+    """Run to the end; be killed after some writes first, if `killed` says how many, and resumed."""
+    plant = kill_at_write(killed) if killed else None
     process = command(folder, "evolve", *OVERRIDES, *parts, f"hydra.run.dir={folder}", plant=plant)
     process.join(120)
     if killed:
@@ -36,19 +49,26 @@ def run(folder: Path, parts: tuple[str, ...], killed: bool = False) -> None:
     assert process.exitcode == 0, said(folder)
 
 
-SLOW = {"islands", "swarm", "sensed"}
+SLOW = {"islands", "swarm", "sensed", "baldwinian"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in RUNS])
 def test_killed_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, name: str) -> None:
     whole, killed = tmp_path / "whole" / "run", tmp_path / "killed" / "run"
     run(whole, RUNS[name])
-    run(killed, RUNS[name], killed=True)
+    run(killed, RUNS[name], killed=WRITES.get(name, 14))
     assert content(killed) == content(whole)
     record = pq.read_table(whole / "generations.parquet").to_pylist()
     operators = set(pq.read_table(whole / "genomes.parquet")["operator"].to_pylist())
     if name == "islands":
         assert "migration" in operators
+    if name == "remembering":
+        assert list(whole.glob("checkpoints/*/moments.safetensors"))
+        assert len(set(pq.read_table(whole / "genomes.parquet")["rate"].to_pylist())) > 2
+    if name == "baldwinian":
+        judged = [row for row in record if row["accepted"] + row["refused"]]
+        assert judged
+        assert "finetune" in operators
     if name == "written":
         assert "reflection" in operators
         assert sum(row["written"] for row in record) > 0

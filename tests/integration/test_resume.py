@@ -208,7 +208,7 @@ def test_a_run_of_another_version_is_refused_by_name(half: Path) -> None:
         checksum = hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
         path.write_text(json.dumps({"sha256": checksum, "content": tree}))
     (line,) = refused(half)
-    assert "expected a checkpoint of schema 2, got schema 0" in line
+    assert "expected a checkpoint of schema 3, got schema 0" in line
 
 
 def test_what_has_ended_is_left_alone(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ MEMBERS: dict[str, PopulationConfig] = {
     "islands": IslandsConfig(**SIZE, islands=2, every=2),
     "map_elites": MapElitesConfig(**SIZE, descriptors=("ones",), bins=9),
     "dominated_novelty": DominatedNoveltyConfig(**SIZE, descriptors=(), size=10),
+    "best_ever": GenerationalConfig(**SIZE, lifetime=2, elites_of="hall_of_fame", inheritance="baldwinian"),
+    "niches": MapElitesConfig(**SIZE, descriptors=("ones",), bins=9, elites_of="niches", inheritance="none"),
     "eggroll": EggrollConfig(**SIZE),
     "cma_es": CmaEsConfig(**SIZE),
     "particle_swarm": ParticleSwarmConfig(**SIZE),

@@ -1,6 +1,7 @@
 """Self-adaptation: unbiased on the log scale, bounded, mixed from both parents."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,3 +54,21 @@ def test_two_parents_give_their_geometric_mean() -> None:
 def test_bad_bounds_are_refused(bounds: dict[str, tuple[float, float]], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         LogNormalAdaptation(**bounds)
+
+
+def test_habits_of_learning_are_bred_where_they_have_bounds_and_cost_no_chance_where_not() -> None:
+    parents, off, on = [StepSizes(strategy=0.1, adapter=0.1, rate=4.0)], LogNormalAdaptation(), (0.5, 8.0)
+    fixed, varied = (rule.inherit(parents, 8, 100, np.random.default_rng(3)) for rule in (off, replace(off, rate=on)))
+    assert (fixed.strategy, fixed.adapter) == (varied.strategy, varied.adapter)
+    assert (fixed.rate, fixed.beta, varied.beta) == (1.0, 1.0, 1.0)
+    rule, rng = LogNormalAdaptation(rate=on, beta=(0.9, 1.1)), np.random.default_rng(0)
+    children = [rule.inherit(parents, 8, 100, rng) for _ in range(2000)]
+    logs = np.log([child.rate / 4.0 for child in children])
+    assert abs(np.median(logs)) < 0.03
+    assert np.std(logs[logs < 0], ddof=0) == pytest.approx(0.3 * math.sqrt(1 - 2 / math.pi), rel=0.1)  # tau, halved
+    assert max(child.rate for child in children) == 8.0
+    assert {child.beta for child in children} >= {0.9, 1.1}
+    both = LogNormalAdaptation(tau=(0.0, 0.0), rate=on).inherit([replace(parents[0], rate=1.0), *parents], 8, 9, rng)
+    assert both.rate == pytest.approx(2.0)
+    with pytest.raises(ConfigError, match=r"rate\[0\]: expected a number from 0.001 to 1000, got 0"):
+        LogNormalAdaptation(rate=(0, 2.0))

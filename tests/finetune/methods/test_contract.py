@@ -151,6 +151,31 @@ def test_each_agent_is_changed_by_its_own_data_alone(name: str, model: Populatio
     assert together[1].kl == pytest.approx(alone.kl, abs=1e-5)
 
 
+TEMPERED = {"advantage_weighted", "awr", "dpo"}
+"""Those that have a beta. Who has none does the same with any."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_agent_has_its_own_beta(name: str, model: PopulationModel, elites: list[Agent]) -> None:
+    how, betas = method(name), (1.0, 2.0, 0.5)
+    assert how.tempered == (name in TEMPERED)
+
+    def slopes(one: Method, multiples: Sequence[float]) -> torch.Tensor:
+        given = (elites, LIVED, model.prompts(ACTIONS), np.random.default_rng(0))
+        made = one.prepare_tempered(*given, torch.tensor(multiples)[:, None])
+        policies = Policies(model, model.prompts(ACTIONS), made.pupils or elites, 256)
+        start = Policies(model, model.prompts(ACTIONS), made.teachers or elites, 256).log_probs(made.batch) - 0.1
+        policies.backward(made.batch, start, made.loss, joint=made.block > 1)
+        assert policies.weights.grad is not None
+        return policies.weights.grad
+
+    mixed = slopes(how, betas)
+    for i, beta in enumerate(betas):
+        alike = replace(how, beta=getattr(how, "beta") * beta) if how.tempered else how  # noqa: B009
+        torch.testing.assert_close(mixed[i], slopes(alike, (1.0,) * 3)[i], atol=1e-6, rtol=1e-4)
+        assert beta == 1.0 or bool((slopes(how, (1.0,) * 3)[i] != mixed[i]).any()) == how.tempered
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_training_lowers_the_loss(name: str, model: PopulationModel, elites: list[Agent]) -> None:
     made = lesson(name, model, elites)
