@@ -128,7 +128,8 @@ class HuggingFaceForward(Forward):
                 logits = self._head(rows.at_last(self._base(*rows.inputs)), actions)
             else:
                 logits = self._all_logits(*rows.inputs, rows.last)[:, actions]
-        return logits.unflatten(0, ids.shape[:2]).float()
+        scores: Tensor = logits.unflatten(0, ids.shape[:2]).float()
+        return scores
 
     def pooled(self, prefix: Prefix, ids: Tensor, lengths: Tensor, actions: Tensor) -> Pooled:
         """Score the actions and pool the hidden states; a second forward scores where the head is more than a product.

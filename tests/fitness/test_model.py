@@ -105,10 +105,9 @@ def test_pooled_states_and_their_gradients_are_those_of_plain_peft(
     torch.testing.assert_close((scores / cold).log_softmax(dim=-1), expected, atol=1e-5, rtol=0)
     alone = peft_model(folder, population[place].adapter, tmp_path)
     told = prompts.prefixes([population[place].strategy])[0]
-    hidden = [
-        alone.get_base_model().model(input_ids=torch.tensor([told + row])).last_hidden_state for row in rows[place]
-    ]
-    theirs = torch.stack([one[0, len(told) :].mean(dim=0) for one in hidden])
+    body = alone.get_base_model().model
+    hidden = [body(input_ids=torch.tensor([told + row])).last_hidden_state[0, len(told) :] for row in rows[place]]
+    theirs = torch.stack([one.mean(dim=0) for one in hidden])
     torch.testing.assert_close(states[place, : len(theirs)], theirs, atol=1e-5, rtol=0)
     weights = torch.linspace(-1, 1, model.width)
     for found in (states[place, : len(theirs)], theirs):
