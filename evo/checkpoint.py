@@ -54,6 +54,8 @@ class Checkpoint:
     """What fine-tuning has spent."""
     wall_seconds: float
     """That the run has worked."""
+    screen: Mapping[str, Any] | None = None
+    """What the screen of offspring knows; None: there is none."""
 
 
 class Checkpoints:
@@ -195,6 +197,7 @@ def _to_tree(checkpoint: Checkpoint) -> dict[str, Any]:
         "usage": dataclasses.asdict(checkpoint.usage),
         "training": dataclasses.asdict(checkpoint.training),
         "wall_seconds": checkpoint.wall_seconds,
+        "screen": checkpoint.screen,
     }
 
 
@@ -212,6 +215,7 @@ def _from_tree(tree: Mapping[str, Any], adapters: Mapping[str, Adapter]) -> Chec
         usage=Usage(**tree["usage"]),
         training=Cost(**tree["training"]),
         wall_seconds=float(tree["wall_seconds"]),
+        screen=tree.get("screen"),
     )
 
 

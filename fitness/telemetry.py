@@ -27,7 +27,7 @@ from fitness.errors import OutputError, nearest
 from fitness.files import write_atomically
 from fitness.records import Episodes, Transitions
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised by every change of a schema that a reader could notice."""
 VERSION_KEY = b"forager.schema_version"
 ACTIONS_KEY = b"forager.actions"
@@ -112,10 +112,13 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("founders", pa.float64()),
             ("ancestor", pa.float64()),
             ("copies", pa.int32()),
+            ("screened", pa.int32()),
+            ("screen_rank", pa.float64()),
             ("written", pa.int32()),
             ("unusable", pa.int32()),
             ("deaths", pa.map_(pa.string(), pa.int64())),
             ("ess", pa.float64()),
+            ("explained", pa.float64()),
             ("loss", pa.float64()),
             ("kl", pa.float64()),
             ("accepted", pa.int32()),

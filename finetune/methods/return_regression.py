@@ -25,7 +25,8 @@ from fitness.errors import ConfigError
 from fitness.model import Prompts
 from fitness.records import Transitions
 
-_TARGETS = ("to_go", "final")
+TARGETS = ("to_go", "final")
+"""What a decision can be regressed on; see `returns_of`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class ReturnRegression(Method):
 
     def __post_init__(self) -> None:
         """Check every field."""
-        check_choice("target", self.target, _TARGETS)
+        check_choice("target", self.target, TARGETS)
         check_number("hold", self.hold, 0.0)
         check_integer("decisions", self.decisions, 1)
         if not 0 < self.discount < 1:

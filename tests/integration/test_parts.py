@@ -1,5 +1,7 @@
 """Parts of the genetics in the loop itself: killed and resumed, they end in the same bytes."""
 
+import json
+import math
 import shutil
 from pathlib import Path
 
@@ -20,6 +22,7 @@ RUNS = {
         "population=8",
         "environment.horizon=150",
     ),
+    "screened": ("screening=value_head", "population=8", "screening.decisions=4", "screening.probes=4", "elites=1"),
     "sensed": ("variation/adapter_mutation=proximal", "variation/adapter_crossover=slerp", "variation.halves=0.5"),
 }
 
@@ -52,4 +55,9 @@ def test_killed_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, name: str)
     if name == "written":
         assert "reflection" in operators
         assert sum(row["written"] for row in record) > 0
+    if name == "screened":
+        assert [row["screened"] > 0 for row in record] == [False, True, True]
+        assert [math.isnan(row["screen_rank"]) for row in record] == [True, False, False]
+        spent = [json.loads((place / "summary.json").read_text())["budget"] for place in (whole, killed)]
+        assert spent[0] == spent[1]
     shutil.rmtree(tmp_path / "killed")
