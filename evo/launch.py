@@ -158,16 +158,12 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
 
 
 def _check_parents(config: RunConfig, algorithm: Algorithm) -> None:
-    """Refuse to rewrite strategies where nobody would test the children, and to screen children where none are bred."""
-    name, none = type(config.algorithm).__name__, algorithm.adopts
-    if config.reflection is not None and not none:
+    """Refuse what needs parents and children beside an algorithm that makes every genome itself."""
+    asking = [name for name in ("reflection", "screening") if getattr(config, name) is not None]
+    if asking and not algorithm.adopts:
         raise ConfigError(
-            f"reflection: expected null beside {name}, which tests nobody that it has not made itself, "
-            f"got {type(config.reflection).__name__}"
-        )
-    if config.screening is not None and not none:
-        raise ConfigError(
-            f"screening: expected null beside {name}, which breeds no children, got {type(config.screening).__name__}"
+            f"{asking[0]}: expected null beside {type(config.algorithm).__name__}, which breeds and adopts nobody, "
+            f"got {type(getattr(config, asking[0])).__name__}"
         )
 
 

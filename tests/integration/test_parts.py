@@ -29,7 +29,7 @@ RUNS = {
 
 def run(folder: Path, parts: tuple[str, ...], killed: bool = False) -> None:
     """Run to the end; if `killed`, be killed after some writes first, and resumed."""
-    plant = kill_at_write(14) if killed else None
+    plant = kill_at_write(40 if "screening=value_head" in parts else 14) if killed else None  # a head is known by then
     process = command(folder, "evolve", *OVERRIDES, *parts, f"hydra.run.dir={folder}", plant=plant)
     process.join(120)
     if killed:
@@ -39,7 +39,7 @@ def run(folder: Path, parts: tuple[str, ...], killed: bool = False) -> None:
     assert process.exitcode == 0, said(folder)
 
 
-SLOW = {"islands", "swarm", "sensed"}
+SLOW = {"islands", "screened", "swarm", "sensed"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in RUNS])
