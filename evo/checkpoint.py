@@ -58,6 +58,8 @@ class Checkpoint:
     """That the run has worked."""
     moments: Mapping[int, Moments] = field(default_factory=dict)
     """By genome, what optimisers remember; see `evo.memory`."""
+    screen: Mapping[str, Any] | None = None
+    """What the screen of offspring knows; None: there is none."""
 
 
 class Checkpoints:
@@ -205,6 +207,7 @@ def _to_tree(checkpoint: Checkpoint) -> dict[str, Any]:
         "usage": dataclasses.asdict(checkpoint.usage),
         "training": dataclasses.asdict(checkpoint.training),
         "wall_seconds": checkpoint.wall_seconds,
+        "screen": checkpoint.screen,
     }
 
 
@@ -238,6 +241,7 @@ def _from_tree(tree: Mapping[str, Any], adapters: Mapping[str, Adapter], moments
         training=Cost(**tree["training"]),
         moments=moments,
         wall_seconds=float(tree["wall_seconds"]),
+        screen=tree.get("screen"),
     )
 
 

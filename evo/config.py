@@ -24,13 +24,14 @@ PARTS = {
     "algorithm": "build",
     "selection": "select",
     "variation": "breed",
+    "screening": "screening",
     "racing": "plan",
     "finetune": "prepare",
     "reflection": "reflecting",
 }
 """What every member of a part's family has; enough to tell one that stands in the wrong place."""
 
-OPTIONAL = ("racing", "finetune", "reflection")
+OPTIONAL = ("screening", "racing", "finetune", "reflection")
 """Parts that a run can do without."""
 
 REPEATED = ("population", "elites")
@@ -120,6 +121,8 @@ class RunConfig:
     """Who becomes a parent; `conf/selection/`."""
     variation: object
     """How children differ from their parents; `conf/variation/`."""
+    screening: object | None
+    """Which of the newborn live at all, by what is expected of them; None: all; `conf/screening/`."""
     racing: object | None
     """How episodes go to those in question; None: everybody lives in as many worlds; `conf/racing/`."""
     finetune: object | None

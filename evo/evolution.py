@@ -27,6 +27,7 @@ from evo.pedigree import common_ancestor_depth, effective_founders
 from evo.racing import Racing
 from evo.recorder import Recorder
 from evo.records import Budget, GenerationRecord, GenomeRow, RunFinished, Seconds, Summary
+from evo.screening import Screen, Screened
 from evo.stopping import Stop
 from evo.tracking.fanout import Trackers
 from evo.trials import Race, Tried, try_out, untested_copies
@@ -97,6 +98,8 @@ class Run:
     """None: nobody's strategy is rewritten in view of its deaths."""
     author: Author
     """Writes for operators that ask for texts."""
+    screen: Screen | None
+    """None: every child that is bred lives."""
     recorder: Recorder
     checkpoints: Checkpoints
     trackers: Trackers
@@ -109,6 +112,7 @@ class _Generation:
     number: int
     population: Sequence[Genome]
     tried: Tried
+    screened: Screened
     training: Training | None
 
 
@@ -136,11 +140,12 @@ def evolve(run: Run, since: Checkpoint | None = None, stop: Stop | None = None) 
         run.algorithm.tell(tried.lifespans, _behaviours(run, population, tried))
         training = _tune_elites(run, generation, lives, memory)
         _reflect(run, generation, lives)
+        screened = _screen(run, generation, population, lives)
         spent = spent + training.cost if training else spent
         watch.lap("finetune")
         rows = _rows(run, generation, population, yardstick)
         run.recorder.observe(generation, population, run.algorithm.survivors())
-        record = _record(run, _Generation(generation, population, tried, training), yardstick, watch)
+        record = _record(run, _Generation(generation, population, tried, screened, training), yardstick, watch)
         faults = (*lives.faults, *(Fault(reason, 1) for reason in (training.faults if training else ())))
         run.recorder.write(record, rows, population, run.algorithm.survivors(), lives, faults)
         run.trackers.on_generation(record, rows)
@@ -157,6 +162,8 @@ def _begin(run: Run, since: Checkpoint | None) -> tuple[float, tuple[Genome, ...
         return 0.0, (), Cost()
     run.algorithm.restore(since.algorithm)
     run.engine.go_on(since.usage, since.row_chunk)
+    if run.screen and since.screen:
+        run.screen.restore(since.screen)
     return since.wall_seconds, since.founders, since.training
 
 
@@ -177,6 +184,7 @@ def _checkpoint(
         training=spent,
         moments=memory.moments,
         wall_seconds=wall_seconds,
+        screen=run.screen.state() if run.screen else None,
     )
 
 
@@ -270,6 +278,15 @@ def _reflect(run: Run, generation: int, lives: Lives) -> None:
     run.algorithm.adopt(pairs)
 
 
+def _screen(run: Run, generation: int, population: Sequence[Genome], lives: Lives) -> Screened:
+    """Return what the screen did to this generation, and have it learn from it for the next."""
+    if run.screen is None:
+        return Screened()
+    if generation < run.generations - 1:
+        run.screen.learn(population, lives.transitions)
+    return run.screen.take()
+
+
 def _finish(run: Run, founders: Sequence[Genome], spent: Cost, worked: Callable[[], float]) -> Summary:
     """Measure frozen and evolved on held-out worlds, write the summary and tell the trackers."""
     run.recorder.forget(run.checkpoints.needed())
@@ -348,10 +365,13 @@ def _record(run: Run, lived: "_Generation", yardstick: Yardstick, watch: "_Stopw
         founders=effective_founders(births, living),
         ancestor=common_ancestor_depth(births, living, lived.number),
         copies=len(lived.tried.copies),
+        screened=lived.screened.left_out,
+        screen_rank=lived.screened.rank(lived.tried.lifespans),
         written=writing.asked,
         unusable=writing.fallbacks,
         deaths=_deaths(run, episodes),
         ess=_mean([t.effective_share for t in tuned]),
+        explained=training.explained if training else math.nan,
         loss=_mean([t.loss for t in tuned]),
         kl=_mean([t.kl for t in tuned]),
         accepted=sum(j.accepted for j in run.algorithm.judgements),

@@ -27,6 +27,7 @@ from evo.racing import Racing
 from evo.recorder import Recorder
 from evo.records import RunStarted, Summary
 from evo.report.page import write_report
+from evo.screening import ValueScreen
 from evo.senses import Senses
 from evo.start import founders_adapter
 from evo.stopping import stopping
@@ -110,6 +111,8 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
         over=since.generation if since else 0,
         retention=config.retention,
     )
+    screening = cast(ValueScreen | None, config.screening)
+    screen = screening.screening(engine, env.grammar, config.temperature) if screening else None
     algorithm = cast(PopulationConfig, config.algorithm).build(
         env.grammar,
         founders_adapter(config.adapter, spec, config.seed, plan.folder, model.name),
@@ -120,9 +123,10 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
             author=author,
             sense=Senses(engine, environment, config.temperature),
             is_known=None if config.copies else recorder.knows,
+            screen=screen,
         ),
     )
-    _check_reflection(config, algorithm)
+    _check_parents(config, algorithm)
     return Run(
         name=name,
         identity=since.identity if since else secrets.token_hex(4),
@@ -146,18 +150,20 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
         method=cast(Method | None, config.finetune),
         reflection=cast(Reflection | None, config.reflection),
         author=author,
+        screen=screen,
         recorder=recorder,
         checkpoints=checkpoints,
         trackers=Trackers(_trackers(config.tracking.values())),
     )
 
 
-def _check_reflection(config: RunConfig, algorithm: Algorithm) -> None:
-    """Refuse to rewrite strategies where nobody would test the children."""
-    if config.reflection is not None and not algorithm.adopts:
+def _check_parents(config: RunConfig, algorithm: Algorithm) -> None:
+    """Refuse what needs parents and children beside an algorithm that makes every genome itself."""
+    asking = [name for name in ("reflection", "screening") if getattr(config, name) is not None]
+    if asking and not algorithm.adopts:
         raise ConfigError(
-            f"reflection: expected null beside {type(config.algorithm).__name__}, which tests nobody that it has not "
-            f"made itself, got {type(config.reflection).__name__}"
+            f"{asking[0]}: expected null beside {type(config.algorithm).__name__}, which breeds and adopts nobody, "
+            f"got {type(getattr(config, asking[0])).__name__}"
         )
 
 

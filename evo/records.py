@@ -78,6 +78,11 @@ class GenerationRecord:
     """Generations since the last common ancestor of all survivors was born; NaN if there is none."""
     copies: int
     """Genomes that were not tested, because they are copies of known ones."""
+    screened: int
+    """Children that were bred and did not live, because a screen expected less of them than of others."""
+    screen_rank: float
+    """Spearman's rank correlation between what the screen expected of those who lived and their mean lifespans; NaN
+    without a screen, or for fewer than three."""
     written: int
     """Texts that a language model wrote for operators."""
     unusable: int
@@ -86,6 +91,9 @@ class GenerationRecord:
     """How many episodes ended in each cause, with "outlived" and "failed" among the causes."""
     ess: float
     """Effective sample size of the fine-tuning weights, as a fraction of the samples."""
+    explained: float
+    """Share of the variance of returns that fine-tuning's value explains on decisions that it was fitted on; NaN for
+    methods without a fitted value."""
     loss: float
     """Fine-tuning loss, mean over the elites."""
     kl: float
@@ -164,7 +172,7 @@ class Budget:
     decisions: int
     """Environment decisions."""
     forward_flops: float
-    """Floating-point operations of deciding."""
+    """Floating-point operations of deciding, of writing and of screening."""
     training_flops: float
     """Floating-point operations of fine-tuning."""
 

@@ -98,15 +98,21 @@ def make_batch(
     Advantages are divided by their standard deviation over all m decisions and not centred: none changes its sign.
     """
     spread = max(float(advantage.std()), 1e-6)
-    observed = transitions.observation[chosen].tolist()
-    distinct = list(dict.fromkeys(chain.from_iterable(observed)))
-    rows = dict(zip(distinct, prompts.rows(distinct), strict=True))
-    ids, lengths = pad_rows([[rows[text] for text in texts] for texts in observed])
+    read = to_read(transitions.observation[chosen].tolist(), prompts)
     return Batch(
-        ids,
-        lengths,
+        read.ids,
+        read.lengths,
         torch.from_numpy(transitions.action[chosen].astype(np.int64)),
         torch.from_numpy(transitions.log_probability[chosen]),
         torch.from_numpy((advantage[chosen] / spread).astype(np.float32)),
         torch.ones(chosen.shape),
     )
+
+
+def to_read(observed: Sequence[Sequence[str]], prompts: Prompts) -> Batch:
+    """Return n observations for each of P agents as a batch in which nothing is done, for agents to be looked at."""
+    distinct = list(dict.fromkeys(chain.from_iterable(observed)))
+    rows = dict(zip(distinct, prompts.rows(distinct), strict=True))
+    ids, lengths = pad_rows([[rows[text] for text in texts] for texts in observed])
+    nothing = torch.zeros(lengths.shape)
+    return Batch(ids, lengths, torch.zeros_like(lengths), nothing, nothing, nothing)

@@ -118,6 +118,11 @@ def kl_divergence(start: Tensor, now: Tensor) -> Tensor:
     return (start.exp() * (start - now)).sum(dim=-1)
 
 
+def half_squared_error(value: Tensor, target: Tensor) -> Tensor:
+    """Return (value - target)^2 / 2 [P, n]: the regression of a value head."""
+    return (value - target).square() / 2
+
+
 def entropy(log_probabilities: Tensor) -> Tensor:
     """Return the entropy over the named actions in nats, [...] from [..., A]."""
     return -(log_probabilities.exp() * log_probabilities).sum(dim=-1)

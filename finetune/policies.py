@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 
 from finetune.batches import Batch
-from finetune.methods.base import Loss
+from finetune.heads import fitted, predicted
+from finetune.methods.base import Loss, ValueLoss
 from fitness.adapter import AdapterStack
 from fitness.agent import Agent
 from fitness.cores import Result
-from fitness.forwards.base import Prefix
+from fitness.forwards.base import Pooled, Prefix
 from fitness.model import PopulationModel, Prompts, is_out_of_memory, pad_rows
 
 
@@ -40,9 +41,17 @@ class Cost:
 
 
 class Policies:
-    """P agents with adapters that can be trained."""
+    """P agents with adapters that can be trained, and perhaps a value head each."""
 
-    def __init__(self, model: PopulationModel, prompts: Prompts, agents: Sequence[Agent], rows_at_once: int) -> None:
+    def __init__(
+        self,
+        model: PopulationModel,
+        prompts: Prompts,
+        agents: Sequence[Agent],
+        rows_at_once: int,
+        *,
+        valued: bool = False,
+    ) -> None:
         """Copy the agents' adapters to the model's device.
 
         Args:
@@ -50,6 +59,7 @@ class Policies:
             prompts: of the agents' environment.
             agents: P agents; they stay as they are.
             rows_at_once: rows in one forward and backward, at most; bounds each core's memory, changes no result.
+            valued: whether each agent has a value head, of zeros until `begin_heads`.
         """
         self.model, self.rows_at_once, self.cost = model, rows_at_once, Cost()
         self.faults: list[str] = []
@@ -58,9 +68,12 @@ class Policies:
         self.prefixes = prompts.prefixes([agent.strategy for agent in agents])
         self.temperature = torch.tensor([agent.temperature for agent in agents])
         stack = AdapterStack.of([agent.adapter for agent in agents])
-        self.weights = stack.rows().to(model.device)
-        """[P, N] every agent's adapter in a row of its own; the gradient is in `grad`."""
-        self.stack = stack.of_rows(self.weights, slice(None))
+        rows = stack.rows()
+        self._factors = rows.shape[1]
+        rows = torch.nn.functional.pad(rows, (0, model.width + 1)) if valued else rows
+        self.weights = rows.to(model.device)
+        """[P, N] every agent's adapter in a row of its own, then its value head; the gradient is in `grad`."""
+        self.stack = stack.of_rows(self.weights[:, : self._factors], slice(None))
 
     def __len__(self) -> int:
         """Return the number of agents P."""
@@ -70,27 +83,54 @@ class Policies:
         """Return the adapters as they are now, where agents keep theirs."""
         return self.stack.map(lambda factor: factor.detach().cpu())
 
-    @torch.no_grad()
     def log_probs(self, batch: Batch) -> Tensor:
         """Return the log-probabilities [P, n, A] of all decisions, as the adapters are now."""
+        return self._of_all(batch, len(self.actions))
+
+    def look(self, batch: Batch) -> Pooled:
+        """Return the log-probabilities and pooled hidden states of all decisions, as the adapters are now."""
+        sizes = [len(self.actions), self.model.width]
+        return Pooled(*self._of_all(batch, sum(sizes)).split(sizes, dim=2))
+
+    def begin_heads(self, batch: Batch) -> Tensor:
+        """Fit every agent's head to the worth of its decisions; return their log-probabilities [P, n, A].
+
+        A head that already fits when its features begin to move distorts them less (Kumar et al. 2022,
+        https://arxiv.org/abs/2202.10054).
+        """
+        seen = self.look(batch)
+        self.heads(self.weights).copy_(fitted(seen.states, batch.advantage))
+        return seen.scores
+
+    def heads(self, weights: Tensor) -> Tensor:
+        """Return the value heads [p, H + 1] in some agents' rows; of width 0 if there are none."""
+        return weights[:, self._factors :]
+
+    @torch.no_grad()
+    def _of_all(self, batch: Batch, width: int) -> Tensor:
+        """Return log-probabilities and, if it is that wide, pooled hidden states of all decisions [P, n, width]."""
         begun = time.perf_counter()
-        scores = torch.empty(*batch.lengths.shape, len(self.actions), device=self.weights.device)
+        scores = torch.empty(*batch.lengths.shape, width, device=self.weights.device)
         self._count(self._in_memory(batch, partial(self._fill, scores, batch)), begun)
         return scores
 
     def _fill(self, scores: Tensor, batch: Batch, groups: Sequence[slice], parts: Sequence[slice]) -> float:
-        """Write the log-probabilities of some agents and decisions at a time into `scores`; return the cost."""
+        """Write what is to be known of some agents and decisions at a time into `scores`; return the cost."""
+        pooled = scores.shape[2] > len(self.actions)
 
         def score(index: int, columns: slice) -> float:
             members, piece = groups[index], batch.of(groups[index]).part(columns)
-            scores[members, columns] = self.score(read[index], piece, members)
-            return self.flops(read[index], piece)
+            found = self.pool(read[index], piece, members) if pooled else (self.score(read[index], piece, members),)
+            scores[members, columns] = torch.cat(found, dim=2)
+            return self.flops(read[index], piece, pooled=pooled)
 
         read = self.model.side_by_side(lambda members: self.read(members, self.weights[members]), groups)
         flops = self.model.side_by_side(lambda work: score(*work), list(product(range(len(groups)), parts)))
         return sum(flops) + sum(map(self.model.forward.read_flops, read))
 
-    def backward(self, batch: Batch, start: Tensor, loss: Loss, *, joint: bool = False) -> Tensor:
+    def backward(
+        self, batch: Batch, start: Tensor, loss: Loss, *, joint: bool = False, value: ValueLoss | None = None
+    ) -> Tensor:
         """Leave the gradient of every agent's mean loss in `weights.grad`; return the losses [P].
 
         A joint loss is first taken of all decisions without a graph. Its slope in their log-probabilities is then all
@@ -101,7 +141,8 @@ class Policies:
             batch: n decisions for each agent: one optimisation step.
             start: [P, n, A] their log-probabilities before training.
             loss: the method's.
-            joint: whether decisions of an agent depend on each other in the loss.
+            joint: whether decisions of an agent depend on each other in the loss; not beside a value.
+            value: the heads' loss, which is added.
         """
         if joint:
             now = self.log_probs(batch).requires_grad_()
@@ -110,7 +151,7 @@ class Policies:
             self.backward(batch, slope, _along)
             return losses.detach()
         begun = time.perf_counter()
-        learnt = self._in_memory(batch, partial(self._learn, _Step(self, batch, start, loss)))
+        learnt = self._in_memory(batch, partial(self._learn, _Step(self, batch, start, loss, value)))
         self.weights.grad = torch.cat([one.gradient for one in learnt])
         self._count(2 * sum(one.flops for one in learnt), begun)
         return torch.cat([one.losses for one in learnt])
@@ -147,7 +188,8 @@ class Policies:
     def read(self, members: slice, weights: Tensor, *, nothing: bool = False) -> Prefix:
         """Read the members' strategies, or nothing where their rows begin with them, with these rows of weights."""
         told = self.prefixes[members]
-        return self.model.read(self.stack.of_rows(weights, members), [[]] * len(told) if nothing else told)
+        stack = self.stack.of_rows(weights[:, : self._factors], members)
+        return self.model.read(stack, [[]] * len(told) if nothing else told)
 
     def whole(self, batch: Batch, members: slice) -> Batch:
         """Put each member's strategy before its only row: nothing is shared, and one reading does for both."""
@@ -159,9 +201,13 @@ class Policies:
         """Return log-probabilities [members, n, A]."""
         return self.model.action_log_probs(prefix, batch.ids, batch.lengths, self.actions, self.temperature[members])
 
-    def flops(self, prefix: Prefix, batch: Batch) -> float:
-        """Return what scoring `batch` costs."""
-        return self.model.forward.flops(prefix, batch.ids.numel(), batch.rows)
+    def pool(self, prefix: Prefix, batch: Batch, members: slice) -> Pooled:
+        """Return log-probabilities [members, n, A] and pooled hidden states [members, n, H]."""
+        return self.model.pooled(prefix, batch.ids, batch.lengths, self.actions, self.temperature[members])
+
+    def flops(self, prefix: Prefix, batch: Batch, *, pooled: bool = False) -> float:
+        """Return what scoring, or pooling, `batch` costs."""
+        return self.model.forward.flops(prefix, batch.ids.numel(), batch.rows, pooled=pooled)
 
     def _count(self, flops: float, begun: float) -> None:
         """Add to the bill."""
@@ -188,6 +234,18 @@ class _Reading:
     weights: Tensor
     """[p, N] a leaf of the graph."""
     prefix: Prefix
+    heads: Tensor
+    """[p, H + 1], or [p, 0] where there are none."""
+
+    def cut_off(self) -> "_Reading":
+        """Return the same numbers without their history: gradients gather here until `_send_back`."""
+        adapters = {name: _leaf(tensor) for name, tensor in self.prefix.adapters.items()}
+        keys, values = tuple(map(_leaf, self.prefix.keys)), tuple(map(_leaf, self.prefix.values))
+        return replace(self, prefix=Prefix(adapters, keys, values, self.prefix.lengths), heads=_leaf(self.heads))
+
+    def tensors(self) -> list[Tensor]:
+        """List all that a reading leaves."""
+        return [*self.prefix.adapters.values(), *self.prefix.keys, *self.prefix.values, self.heads]
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,6 +256,7 @@ class _Step:
     batch: Batch
     start: Tensor
     loss: Loss
+    value: ValueLoss | None
 
     def learn(self, parts: Sequence[slice], groups: Sequence[slice]) -> list[_Learnt]:
         """Read strategies, once each; go forward and backward with each part of the decisions; then back through them.
@@ -207,14 +266,13 @@ class _Step:
         together = self.policies.model.side_by_side
         read = together(self._read, groups, training=True)
         whole = len(parts) == 1
-        prefixes = [one.prefix if whole else _cut_off(one.prefix) for one in read for _ in parts]
-        work = [(one, columns) for one in read for columns in parts]
-        done = together(lambda i: self._part(prefixes[i], *work[i]), range(len(work)), training=True)
+        work = [(one if whole else one.cut_off(), columns) for one in read for columns in parts]
+        done = together(lambda piece: self._part(*piece), work, training=True)
 
         def gather(i: int) -> _Learnt:
             one, mine = read[i], slice(i * len(parts), (i + 1) * len(parts))
             if not whole:
-                _send_back(prefixes[mine], one.prefix)
+                _send_back([cut for cut, _ in work[mine]], one)
             gradient = torch.zeros_like(one.weights) if one.weights.grad is None else one.weights.grad
             flops = self.policies.model.forward.read_flops(one.prefix) + sum(flops for _, flops in done[mine])
             return _Learnt(torch.stack([losses for losses, _ in done[mine]]).sum(dim=0), gradient, flops)
@@ -223,21 +281,31 @@ class _Step:
 
     def _read(self, members: slice) -> _Reading:
         weights = self.policies.weights[members].detach().requires_grad_()
-        return _Reading(members, weights, self.policies.read(members, weights, nothing=self._alone))
+        prefix = self.policies.read(members, weights, nothing=self._alone)
+        return _Reading(members, weights, prefix, self.policies.heads(weights))
 
-    def _part(self, prefix: Prefix, reading: _Reading, columns: slice) -> tuple[Tensor, float]:
+    def _part(self, reading: _Reading, columns: slice) -> tuple[Tensor, float]:
         """Go both ways with some decisions; return their part of the mean losses [p], and the forward's cost."""
         batch = self.batch.of(reading.members).part(columns)
         batch = self.policies.whole(batch, reading.members) if self._alone else batch
-        now = self.policies.score(prefix, batch, reading.members)
-        losses = self.loss(now, self.start[reading.members, columns], batch).sum(dim=1) / len(self.batch)
+        losses = self._losses(reading, batch, self.start[reading.members, columns]).sum(dim=1) / len(self.batch)
         losses.sum().backward()
-        return losses.detach(), self.policies.flops(prefix, batch)
+        return losses.detach(), self.policies.flops(reading.prefix, batch, pooled=self.value is not None)
+
+    def _losses(self, reading: _Reading, batch: Batch, start: Tensor) -> Tensor:
+        """Return the loss of each decision [p, b]."""
+        if self.value is None:
+            return self.loss(self.policies.score(reading.prefix, batch, reading.members), start, batch)
+        now, states = self.policies.pool(reading.prefix, batch, reading.members)
+        return self.loss(now, start, batch) + self.value(predicted(reading.heads, states), batch)
 
     @property
     def _alone(self) -> bool:
-        """Tell whether each agent has one row, so that nothing is shared by reading its strategy first."""
-        return len(self.batch) == 1 and self.policies.model.forward.reads_nothing
+        """Tell whether each agent has one row, so that nothing is shared by reading its strategy first.
+
+        Hidden states are pooled over a row without its strategy, so that with a value this does not serve.
+        """
+        return len(self.batch) == 1 and self.policies.model.forward.reads_nothing and self.value is None
 
 
 def _along(now: Tensor, start: Tensor, part: Batch) -> Tensor:
@@ -251,27 +319,17 @@ def _slices(count: int, pieces: int) -> list[slice]:
     return [slice(first, last) for first, last in pairwise(edges) if last > first]
 
 
-def _cut_off(prefix: Prefix) -> Prefix:
-    """Return the same numbers without their history: gradients gather here until `_send_back`."""
-
-    def leaf(tensor: Tensor) -> Tensor:
-        return tensor.detach().requires_grad_(tensor.requires_grad)
-
-    adapters = {name: leaf(tensor) for name, tensor in prefix.adapters.items()}
-    return Prefix(adapters, tuple(map(leaf, prefix.keys)), tuple(map(leaf, prefix.values)), prefix.lengths)
+def _leaf(tensor: Tensor) -> Tensor:
+    """Return the same numbers without their history."""
+    return tensor.detach().requires_grad_(tensor.requires_grad)
 
 
-def _send_back(cut: Sequence[Prefix], prefix: Prefix) -> None:
-    """Go backward through the reading of `prefix` with the gradients that gathered in what was cut off from it."""
+def _send_back(cut: Sequence[_Reading], reading: _Reading) -> None:
+    """Go backward through a reading with the gradients that gathered in what was cut off from it."""
     tensors, gradients = [], []
-    for tensor, *leaves in zip(_tensors(prefix), *map(_tensors, cut), strict=True):
+    for tensor, *leaves in zip(reading.tensors(), *(one.tensors() for one in cut), strict=True):
         gathered = [leaf.grad for leaf in leaves if leaf.grad is not None]
         if gathered:
             tensors.append(tensor)
             gradients.append(torch.stack(gathered).sum(dim=0) if len(gathered) > 1 else gathered[0])
     torch.autograd.backward(tensors, gradients)
-
-
-def _tensors(prefix: Prefix) -> list[Tensor]:
-    """List all that a reading leaves."""
-    return [*prefix.adapters.values(), *prefix.keys, *prefix.values]

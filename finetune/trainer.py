@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from finetune.batches import Batch
+from finetune.heads import explained_share, predicted
 from finetune.learners import Learner
 from finetune.losses import entropy, kl_divergence
 from finetune.methods.base import Lesson, Method
@@ -55,7 +57,8 @@ class Training:
     tuned: tuple[Tuned, ...]
     """One per agent, in their order."""
     explained: float
-    """Share of variance that the method's value explains."""
+    """Share of variance that the method's value explains; of a value head, after training and on judged decisions, of
+    those that it was trained on (held in), mean over the agents."""
     cost: Cost
     faults: tuple[str, ...] = ()
     """What broke and could be mended, one sentence each."""
@@ -93,13 +96,15 @@ def tune_each(
     """Do what `tune` does, with each learner's own learning rate, beta and memory."""
     agents, betas = [one.agent for one in learners], torch.tensor([[one.beta] for one in learners])
     lesson = method.prepare_tempered(agents, transitions, prompts, rng, betas)
-    policies = Policies(model, prompts, lesson.pupils or agents, method.trainer.rows_at_once)
+    valued = lesson.value is not None
+    policies = Policies(model, prompts, lesson.pupils or agents, method.trainer.rows_at_once, valued=valued)
     batch = lesson.batch.to(model.device)
+    start = policies.begin_heads(batch) if valued else None
     if lesson.pupils or lesson.teachers:
         teachers = Policies(model, prompts, lesson.teachers or agents, method.trainer.rows_at_once)
         start = teachers.log_probs(batch)
-        policies.cost, policies.faults = teachers.cost, teachers.faults
-    else:
+        policies.cost, policies.faults = policies.cost + teachers.cost, [*policies.faults, *teachers.faults]
+    elif start is None:
         start = policies.log_probs(batch)
     return _Session(method.trainer, policies, replace(lesson, batch=batch), start).run(rng, learners)
 
@@ -124,7 +129,9 @@ class _Session:
             losses = torch.zeros_like(blank)
             for columns in torch.split(self._shuffled(rng), size):
                 part, start = self.batch.part(columns), self.start[:, columns]
-                step = self.policies.backward(part, start, self.lesson.loss, joint=self.lesson.block > 1)
+                step = self.policies.backward(
+                    part, start, self.lesson.loss, joint=self.lesson.block > 1, value=self.lesson.value
+                )
                 losses += step * len(columns) / len(self.batch)
                 optimizer.learning_rate = multiples * next(rates)
                 sound &= torch.isfinite(optimizer.step(sound))
@@ -160,7 +167,7 @@ class _Session:
 
     def _judge(self, losses: Tensor, sound: Tensor, judged: Tensor, moments: Sequence[Moments | None]) -> Training:
         """Compare with the parents and refuse what is broken, has drifted too far or has collapsed."""
-        end = self.policies.log_probs(self.batch.part(judged))
+        end, explained = self._end(self.batch.part(judged))
         drift, doubt = kl_divergence(self.start[:, judged], end).mean(dim=1), entropy(end).mean(dim=1)
         tuned = []
         for i, adapter in enumerate(self.policies.adapters()):
@@ -168,7 +175,14 @@ class _Session:
             reason = self._objection(whole, float(drift[i]), float(doubt[i]))
             figures = (float(losses[i]), float(drift[i]), float(doubt[i]), float(self.lesson.effective_share[i]))
             tuned.append(Tuned(adapter, not reason, reason, *figures, moments[i]))
-        return Training(tuple(tuned), self.lesson.explained, self.policies.cost, tuple(self.policies.faults))
+        return Training(tuple(tuned), explained, self.policies.cost, tuple(self.policies.faults))
+
+    def _end(self, part: Batch) -> tuple[Tensor, float]:
+        """Return the log-probabilities of some decisions after training, and the share of variance explained."""
+        if self.lesson.value is None:
+            return self.policies.log_probs(part), self.lesson.explained
+        end, states = self.policies.look(part)
+        return end, explained_share(predicted(self.policies.heads(self.policies.weights), states), part.advantage)
 
     def _objection(self, whole: bool, drift: float, doubt: float) -> str:
         """Return why an adapter is refused, or an empty string."""

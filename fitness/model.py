@@ -22,7 +22,7 @@ from torch import Tensor
 from fitness.adapter import AdapterStack, LoraSpec
 from fitness.cores import Piece, Result, cores, pieces_only, side_by_side
 from fitness.errors import ModelError, nearest
-from fitness.forwards.base import Forward, Prefix
+from fitness.forwards.base import Forward, Pooled, Prefix
 from fitness.forwards.choose import make_forward
 from fitness.forwards.huggingface import linear_shapes
 from fitness.organism import FOLDER as ORGANISM
@@ -172,6 +172,8 @@ class PopulationModel:
         """Whether the cores would wait for each other longer than an operation takes one of them."""
         self.shapes = linear_shapes(base.network, base.config.targets)
         """(module, in, out) of every linear layer that adapters may change."""
+        self.width: int = base.network.get_output_embeddings().weight.shape[1]
+        """H of the hidden states that the head gets."""
         self.forward: Forward = make_forward(forward, base.network, tuple(name for name, _, _ in self.shapes))
 
     def lora_spec(self, rank: int, alpha: float) -> LoraSpec:
@@ -218,6 +220,21 @@ class PopulationModel:
         """
         tokens = torch.as_tensor(actions, device=self.device)
         logits = self.forward.action_logits(prefix, ids.to(self.device), lengths.to(self.device), tokens)
+        return self._tempered(logits, temperature)
+
+    def pooled(
+        self, prefix: Prefix, ids: Tensor, lengths: Tensor, actions: Sequence[int], temperature: Tensor | float = 1.0
+    ) -> Pooled:
+        """Return what `action_log_probs` does and, of the same rows, the pooled hidden states [P, n, width].
+
+        Both are differentiable in the prefix's adapters (see `Forward.pooled`).
+        """
+        tokens = torch.as_tensor(actions, device=self.device)
+        logits, states = self.forward.pooled(prefix, ids.to(self.device), lengths.to(self.device), tokens)
+        return Pooled(self._tempered(logits, temperature), states)
+
+    def _tempered(self, logits: Tensor, temperature: Tensor | float) -> Tensor:
+        """Return log-probabilities [P, n, A] of logits."""
         scale = torch.as_tensor(temperature, dtype=torch.float32, device=self.device).reshape(-1, 1, 1)
         return torch.log_softmax(logits / scale, dim=-1)
 

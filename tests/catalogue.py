@@ -25,6 +25,7 @@ GROUPS = {
     "variation/adapter_mutation": "Mutation of adapters",
     "reflection": "Reflection: strategies rewritten in view of deaths",
     "finetune": "Fine-tuning",
+    "screening": "Screening: which of the newborn live",
     "racing": "Racing: how many worlds a genome lives in",
 }
 _LINK = re.compile(r"https?://[^\s)>,;`]+")

@@ -107,11 +107,15 @@ class PopulationAlgorithm(Bookkeeping):
         rng: np.random.Generator,
         selection: Selection | None = None,
     ) -> list[Genome]:
-        """Return `count` children of those whom `selection` (None: the run's) chooses among `parents`."""
+        """Return `count` children of those whom `selection` (None: the run's) chooses among `parents`.
+
+        Where there is a screen, more are bred, and it says which of them live.
+        """
         variation, grammar = self._materials.variation, self._materials.grammar
         chooses = selection or self._materials.selection
-        couples = choose_couples(parents, pool, count, variation, chooses, rng)
-        self._standing.bear([parent.id for parent in couple] for couple in couples)
+        screen = self._materials.support.screen
+        wanted = screen.wanted(count) if screen else count
+        couples = choose_couples(parents, pool, wanted, variation, chooses, rng)
         support = replace(self._materials.support, known=tuple(self._members.values()))
         first = self._ids.take(count)
         children = variation.breed(couples, first, self.generation, grammar, rng, support)
@@ -122,7 +126,9 @@ class PopulationAlgorithm(Bookkeeping):
             others = variation.breed([couples[i][:1] for i in copies], 0, self.generation, grammar, rng, support)
             for place, other in zip(copies, others, strict=True):
                 children[place] = replace(other, id=first + place)
-        return children
+        living = screen.keep(children, first, count) if screen else range(count)
+        self._standing.bear([parent.id for parent in couples[i]] for i in living)
+        return [replace(children[i], id=first + place) for place, i in enumerate(living)]
 
     def _child(self, parent: int, operator: str) -> Genome:
         """Return a copy of a survivor, with the next id, for something to be changed in it."""

@@ -8,6 +8,7 @@ put it in one of the fields.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,16 @@ _TRIES = 20
 """How often a child that would be a copy of its parent is mutated again."""
 
 
+class Screens(Protocol):
+    """Says which children live, of more than there is room for; see `evo.screening`."""
+
+    def wanted(self, count: int) -> int:
+        """Return how many children are to be bred for `count` places."""
+
+    def keep(self, children: Sequence[Genome], first_id: int, count: int) -> list[int]:
+        """Return the places among `children` of the `count` that live, in order; they get ids from `first_id`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Support:
     """What some operators need beside the parents."""
@@ -49,6 +60,8 @@ class Support:
     """Tells whether a child is a copy of a genome before it, so that another is made; None: copies may be made."""
     author: Author | None = None
     """Who writes for operators that ask for texts; None: only operators that ask for none can be used."""
+    screen: Screens | None = None
+    """Says which children live; None: all that are bred."""
 
 
 @dataclass(frozen=True, kw_only=True)

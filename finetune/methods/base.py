@@ -36,6 +36,18 @@ class Loss(Protocol):
         """
 
 
+class ValueLoss(Protocol):
+    """The loss of a value head on part of its batch."""
+
+    def __call__(self, value: Tensor, part: Batch) -> Tensor:
+        """Return the loss of each decision [P, b].
+
+        Args:
+            value: [P, b] what each agent's head says of the pooled hidden states, differentiable in both.
+            part: the decisions; `part.advantage` is what a head aims at when it is first fitted.
+        """
+
+
 @dataclass(frozen=True)
 class Lesson:
     """What P agents are to be trained on, and how."""
@@ -45,13 +57,22 @@ class Lesson:
     effective_share: Tensor
     """[P] effective sample size of the weights as a share of the batch."""
     explained: float
-    """Share of variance that the fitted value explains; NaN for methods without one."""
+    """Share of variance that the fitted value explains; NaN for methods without one, and for those whose value is a
+    head, which the trainer measures."""
     block: int = 1
     """Neighbouring decisions that belong together; n is a multiple. Above 1 the loss always sees whole blocks."""
     pupils: tuple[Agent, ...] | None = None
     """[P] whose adapters are trained; None: those of the agents themselves."""
     teachers: tuple[Agent, ...] | None = None
     """[P] whose log-probabilities the loss gets as `start`, and whom none may drift away from; None: the agents."""
+    value: ValueLoss | None = None
+    """Added to `loss`: a value head [H + 1] of each agent is trained with its adapter, and left behind. None: no head.
+    Of single decisions only (`block` 1)."""
+
+    def __post_init__(self) -> None:
+        """Refuse a head in a loss of whole blocks."""
+        if self.value is not None and self.block > 1:
+            raise ValueError(f"block: expected 1 beside a value head, got {self.block}")
 
 
 def imitate(now: Tensor, start: Tensor, part: Batch) -> Tensor:

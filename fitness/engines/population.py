@@ -72,6 +72,13 @@ class PopulationEngine(Engine):
         """Count on from what was spent before an interruption, with as many rows together as then."""
         self._usage, self.row_chunk = spent, row_chunk
 
+    def charge(self, flops: float, seconds: float) -> None:
+        """Count what somebody else spent with the engine's model."""
+        usage = self._usage
+        self._usage = replace(
+            usage, forward_flops=usage.forward_flops + flops, model_seconds=usage.model_seconds + seconds
+        )
+
     def seat(self, agents: Sequence[Agent]) -> None:
         """Stack the agents' adapters and read their strategies."""
         if not agents:

@@ -95,6 +95,10 @@ class WorkerEngine(Engine):
         """Count on from what was spent before an interruption."""
         self._before, self.row_chunk = spent, row_chunk
 
+    def charge(self, flops: float, seconds: float) -> None:
+        """See `PopulationEngine.charge`."""
+        self._before = _sum(self._before, Usage(forward_flops=flops, model_seconds=seconds))
+
     def seat(self, agents: Sequence[Agent]) -> None:
         """Make `agents` ready."""
         self._agents, self._counted = tuple(agents), False

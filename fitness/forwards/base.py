@@ -11,6 +11,7 @@ every row begins right after its prefix and causality alone hides a row's paddin
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -65,6 +66,16 @@ class Prefix:
         )
 
 
+class Pooled(NamedTuple):
+    """What rows that are read to their ends leave."""
+
+    scores: Tensor
+    """float32 [P, n, A] of the named actions: logits from a forward, log-probabilities from the model."""
+    states: Tensor
+    """float32 [P, n, H] mean over each row's own tokens, neither prefix nor padding, of the last hidden states as the
+    head gets them (after the last norm)."""
+
+
 class Forward(ABC):
     """Runs a base model with a population's adapters, for choosing and, under autograd, for training."""
 
@@ -96,8 +107,12 @@ class Forward(ABC):
         """
 
     @abstractmethod
-    def flops(self, prefix: Prefix, tokens: int, rows: int) -> float:
-        """Return what `action_logits` spends on `rows` rows of `tokens` tokens in all, padding included.
+    def pooled(self, prefix: Prefix, ids: Tensor, lengths: Tensor, actions: Tensor) -> Pooled:
+        """Score the actions as `action_logits` does, and return each row's pooled hidden states as well."""
+
+    @abstractmethod
+    def flops(self, prefix: Prefix, tokens: int, rows: int, *, pooled: bool = False) -> float:
+        """Return what `action_logits`, or `pooled`, spends on `rows` rows of `tokens` tokens in all, padding included.
 
         2 x weights touched x tokens, adapters included. Attention's own products are left out, as is usual.
         """
@@ -121,6 +136,12 @@ def row_mask(prefix: Prefix, rows: int, width: int, dtype: torch.dtype) -> Tenso
     before = before.expand(len(prefix), rows, width, before.shape[-1])
     own = _causal_bias(width, dtype, prefix.lengths.device).expand(len(prefix), rows, width, width)
     return torch.cat([before, own], dim=3).flatten(0, 1)[:, None]
+
+
+def row_means(hidden: Tensor, lengths: Tensor) -> Tensor:
+    """Return float32 [P, n, H]: the mean over the first `lengths` [P, n] tokens of `hidden` [P, n, T, H]."""
+    padding = torch.arange(hidden.shape[2], device=hidden.device) >= lengths[..., None]
+    return hidden.float().masked_fill(padding[..., None], 0.0).sum(dim=2) / lengths[..., None]
 
 
 def _prefix_bias(lengths: Tensor, width: int, dtype: torch.dtype) -> Tensor:

@@ -7,6 +7,7 @@ Owns the population-aware linear layer and the key-value cache of a prefix that 
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -17,7 +18,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from fitness.adapter import AdapterStack
 from fitness.errors import ModelError
-from fitness.forwards.base import SCALING, Forward, Prefix, prefix_mask, row_mask
+from fitness.forwards.base import SCALING, Forward, Pooled, Prefix, prefix_mask, row_mask, row_means
 
 _KNOWN_LAYERS = frozenset({"full_attention", "sliding_attention"})
 
@@ -80,6 +81,20 @@ class _SharedPrefixLayer(DynamicLayer):
         return int(self.prefix[0].shape[2])
 
 
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """P * n rows, ready for the network."""
+
+    inputs: tuple[Tensor, Any, Tensor, Cache]
+    """Tokens [P * n, T], mask, positions [P * n, T], and the prefixes."""
+    last: Tensor
+    """[P * n] place of each row's last token."""
+
+    def at_last(self, hidden: Tensor) -> Tensor:
+        """Return [P * n, d] at each row's last token, of [P * n, T, d]."""
+        return hidden[torch.arange(len(hidden), device=hidden.device), self.last]
+
+
 class HuggingFaceForward(Forward):
     """Runs the model's own code; correct for every decoder that keeps keys and values."""
 
@@ -107,30 +122,45 @@ class HuggingFaceForward(Forward):
 
     def action_logits(self, prefix: Prefix, ids: Tensor, lengths: Tensor, actions: Tensor) -> Tensor:
         """Score the actions after each row (see `Forward.action_logits`)."""
-        genomes, rows, width = ids.shape
-        shared = zip(prefix.keys, prefix.values, strict=True)
-        cache = Cache(layers=[_SharedPrefixLayer(keys, values, rows) for keys, values in shared])
-        positions = (prefix.lengths[:, None, None] + torch.arange(width, device=ids.device)).expand(ids.shape)
-        mask = self._windowed(row_mask(prefix, rows, width, self.network.dtype))
-        last = lengths.flatten() - 1
-        flat, positions = ids.flatten(0, 1), positions.flatten(0, 1)
+        rows = self._rows(prefix, ids, lengths)
         with self._active(prefix.adapters, ids.numel()):
             if self.plain_head:
-                hidden = self._base(flat, mask, positions, cache)
-                logits = self._head(hidden[torch.arange(len(flat), device=ids.device), last], actions)
+                logits = self._head(rows.at_last(self._base(*rows.inputs)), actions)
             else:
-                logits = self._all_logits(flat, mask, positions, cache, last)[:, actions]
-        scores: Tensor = logits.unflatten(0, (genomes, rows)).float()
+                logits = self._all_logits(*rows.inputs, rows.last)[:, actions]
+        scores: Tensor = logits.unflatten(0, ids.shape[:2]).float()
         return scores
 
-    def flops(self, prefix: Prefix, tokens: int, rows: int) -> float:
+    def pooled(self, prefix: Prefix, ids: Tensor, lengths: Tensor, actions: Tensor) -> Pooled:
+        """Score the actions and pool the hidden states; a second forward scores where the head is more than a product.
+
+        See `Forward.pooled`.
+        """
+        rows = self._rows(prefix, ids, lengths)
+        with self._active(prefix.adapters, ids.numel()):
+            hidden = self._base(*rows.inputs)
+        states = row_means(hidden.unflatten(0, ids.shape[:2]), lengths)
+        if not self.plain_head:
+            return Pooled(self.action_logits(prefix, ids, lengths, actions), states)
+        return Pooled(self._head(rows.at_last(hidden), actions).unflatten(0, ids.shape[:2]).float(), states)
+
+    def flops(self, prefix: Prefix, tokens: int, rows: int, *, pooled: bool = False) -> float:
         """Return what the rows cost (see `Forward.flops`)."""
         lora = sum(tensor[0].numel() for name, tensor in prefix.adapters.items() if name != SCALING)
-        return 2.0 * (self.weights + lora) * tokens
+        return (2.0 if self.plain_head or not pooled else 4.0) * (self.weights + lora) * tokens
 
     def read_flops(self, prefix: Prefix) -> float:
         """Return what the prefix cost (see `Forward.read_flops`)."""
         return self.flops(prefix, len(prefix) * prefix.keys[0].shape[2], len(prefix))
+
+    def _rows(self, prefix: Prefix, ids: Tensor, lengths: Tensor) -> "_Rows":
+        """Lay out rows [P, n, T] after their prefixes, as the network wants them."""
+        rows, width = ids.shape[1:]
+        shared = zip(prefix.keys, prefix.values, strict=True)
+        cache = Cache(layers=[_SharedPrefixLayer(keys, values, rows) for keys, values in shared])
+        positions = (prefix.lengths[:, None, None] + torch.arange(width, device=ids.device)).expand(ids.shape)
+        mask = self._windowed(row_mask(prefix, rows, width, self.network.dtype))
+        return _Rows((ids.flatten(0, 1), mask, positions.flatten(0, 1), cache), lengths.flatten() - 1)
 
     def _adapters(self, stack: AdapterStack | None) -> dict[str, Tensor]:
         """Lay the stack out for the linear layers."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fitness.adapter import AdapterStack
-from fitness.forwards.base import SCALING, Forward, Prefix, prefix_mask, row_mask
+from fitness.forwards.base import SCALING, Forward, Pooled, Prefix, prefix_mask, row_mask, row_means
 from fitness.forwards.operations import gated, normed, projected, rotated
 
 _FAMILY = frozenset({"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"})
@@ -159,25 +159,38 @@ class LlamaForward(Forward):
 
     def action_logits(self, prefix: Prefix, ids: Tensor, lengths: Tensor, actions: Tensor) -> Tensor:
         """Score the actions after each row (see `Forward.action_logits`)."""
-        rows, width = ids.shape[1:]
-        frame = _Frame(row_mask(prefix, rows, width, self.network.dtype), self._angles(0, width))
-        hidden = self.decoder.embed_tokens(ids.flatten(1))
-        for i, layer in enumerate(self.layers):
-            last = lengths.flatten() - 1 if layer is self.layers[-1] else None
-            hidden = self._look_back(layer, hidden, prefix, (prefix.keys[i], prefix.values[i]), frame, last)
-            hidden = self._think(layer, hidden, prefix.adapters)
-        head = self.network.lm_head
-        bias = None if head.bias is None else head.bias[actions]
-        return F.linear(_normed(self.decoder.norm, hidden), head.weight[actions], bias).float()
+        return self._head(self._hidden(prefix, ids, lengths.flatten() - 1), actions)
 
-    def flops(self, prefix: Prefix, tokens: int, rows: int) -> float:
+    def pooled(self, prefix: Prefix, ids: Tensor, lengths: Tensor, actions: Tensor) -> Pooled:
+        """Score the actions and pool all tokens' last hidden states (see `Forward.pooled`)."""
+        hidden = self._hidden(prefix, ids, None).unflatten(1, ids.shape[1:])
+        ends = (lengths - 1)[..., None, None].expand(-1, -1, 1, hidden.shape[3])
+        return Pooled(self._head(hidden.gather(2, ends).squeeze(2), actions), row_means(hidden, lengths))
+
+    def flops(self, prefix: Prefix, tokens: int, rows: int, *, pooled: bool = False) -> float:
         """Return what the rows cost (see `Forward.flops`)."""
         late = self.layers[-1].weights() + sum(prefix.adapters[n][0].numel() for n in self._late(prefix))
-        return 2.0 * (self._weights(prefix) * tokens + late * rows)
+        return 2.0 * (self._weights(prefix) * tokens + late * (tokens if pooled else rows))
 
     def read_flops(self, prefix: Prefix) -> float:
         """Return what the prefix cost (see `Forward.read_flops`)."""
         return 2.0 * self._weights(prefix) * len(prefix) * prefix.keys[0].shape[2]
+
+    def _hidden(self, prefix: Prefix, ids: Tensor, last: Tensor | None) -> Tensor:
+        """Return the last hidden states, normed: [P, n * T, d]; only at each row's token `last` [P * n]: [P, n, d]."""
+        rows, width = ids.shape[1:]
+        frame = _Frame(row_mask(prefix, rows, width, self.network.dtype), self._angles(0, width))
+        hidden = self.decoder.embed_tokens(ids.flatten(1))
+        for i, layer in enumerate(self.layers):
+            only = last if layer is self.layers[-1] else None
+            hidden = self._look_back(layer, hidden, prefix, (prefix.keys[i], prefix.values[i]), frame, only)
+            hidden = self._think(layer, hidden, prefix.adapters)
+        return _normed(self.decoder.norm, hidden)
+
+    def _head(self, hidden: Tensor, actions: Tensor) -> Tensor:
+        """Multiply by the head's rows of the actions only."""
+        head = self.network.lm_head
+        return F.linear(hidden, head.weight[actions], None if head.bias is None else head.bias[actions]).float()
 
     def _weights(self, prefix: Prefix) -> int:
         """Return the weights, adapters included, that every token meets."""

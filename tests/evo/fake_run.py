@@ -76,10 +76,13 @@ def record(generation: int, generations: int = 3, *, finetuned: bool = True) -> 
         founders=float(MEMBERS / (generation + 1)),
         ancestor=2.0,
         copies=int(rng.integers(0, 2)),
+        screened=0,
+        screen_rank=nan,
         written=0,
         unusable=0,
         deaths=(*zip((*CAUSES, "outlived"), map(int, counts), strict=True), ("failed", 0)),
         ess=float(0.5 + 0.1 * rng.random()),
+        explained=0.25,
         loss=float(1.2 - 0.5 * progress),
         kl=float(0.01 + 0.01 * rng.random()),
         accepted=3,
@@ -89,7 +92,7 @@ def record(generation: int, generations: int = 3, *, finetuned: bool = True) -> 
         finetune_seconds=1.5,
         model_seconds=4.8,
     )
-    return full if finetuned else replace(full, ess=nan, loss=nan, kl=nan, accepted=0, refused=0)
+    return full if finetuned else replace(full, ess=nan, explained=nan, loss=nan, kl=nan, accepted=0, refused=0)
 
 
 def genomes(generation: int, before: tuple[GenomeRow, ...] = ()) -> tuple[GenomeRow, ...]:

@@ -14,6 +14,7 @@ from finetune.losses import (
     effective_share,
     entropy,
     exponential_weights,
+    half_squared_error,
     importance_weights,
     kl_divergence,
     tilted,
@@ -34,6 +35,14 @@ def surrogate(ratio: float, advantage: float, weight: float = 1.0) -> tuple[floa
     loss = clipped_policy_gradient(now, row(-1.0), row(advantage), row(weight), CLIP)
     loss.sum().backward()
     return float(loss.detach()), float(now.grad)
+
+
+def test_half_a_squared_error_by_hand() -> None:
+    value = row(3.0, -1.0).requires_grad_()
+    loss = half_squared_error(value, row(1.0, -1.0))
+    loss.sum().backward()
+    assert loss.tolist() == [[2.0, 0.0]]
+    assert value.grad.tolist() == [[2.0, 0.0]]
 
 
 def test_importance_weights_by_hand() -> None:

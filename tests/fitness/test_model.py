@@ -89,6 +89,37 @@ def test_log_probs_and_gradients_are_those_of_plain_peft(folder: Path, model: Po
                 torch.testing.assert_close(ours, parameter.grad, atol=1e-5, rtol=1e-4)
 
 
+def test_pooled_states_and_their_gradients_are_those_of_plain_peft(
+    folder: Path, model: PopulationModel, tmp_path: Path
+) -> None:
+    population, place = agents(model.lora_spec(rank=4, alpha=8.0)), 3
+    stack = AdapterStack.of([agent.adapter for agent in population])
+    for factor in (*stack.a.values(), *stack.b.values()):
+        factor.requires_grad_()
+    prompts = model.prompts(ACTIONS)
+    prefix = model.read(stack, prompts.prefixes([agent.strategy for agent in population]))
+    rows = [prompts.rows([OBSERVATIONS[i] for i in seen]) for seen in RAGGED]
+    scores, states = model.pooled(prefix, *pad_rows(rows), prompts.actions)
+    cold = torch.tensor([agent.temperature for agent in population])[:, None, None]
+    expected = population_log_probs(model, stack, population)
+    torch.testing.assert_close((scores / cold).log_softmax(dim=-1), expected, atol=1e-5, rtol=0)
+    alone = peft_model(folder, population[place].adapter, tmp_path)
+    told = prompts.prefixes([population[place].strategy])[0]
+    body = alone.get_base_model().model
+    hidden = [body(input_ids=torch.tensor([told + row])).last_hidden_state[0, len(told) :] for row in rows[place]]
+    theirs = torch.stack([one.mean(dim=0) for one in hidden])
+    torch.testing.assert_close(states[place, : len(theirs)], theirs, atol=1e-5, rtol=0)
+    weights = torch.linspace(-1, 1, model.width)
+    for found in (states[place, : len(theirs)], theirs):
+        (found @ weights).sum().backward()
+    for name, parameter in alone.named_parameters():
+        if parameter.requires_grad:
+            module, side = name.removeprefix("base_model.model.").split(".lora_")
+            ours = {"A": stack.a, "B": stack.b}[side[0]][module].grad
+            torch.testing.assert_close(ours[place], parameter.grad, atol=2e-5, rtol=1e-4)
+            assert not ours[:place].any()
+
+
 def test_without_a_stack_the_base_model_answers(folder: Path, model: PopulationModel) -> None:
     population = agents(model.lora_spec(rank=4, alpha=8.0))
     with torch.inference_mode():

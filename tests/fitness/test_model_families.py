@@ -41,6 +41,8 @@ def test_every_family_equals_plain_peft(family: str, tmp_path: Path) -> None:
     with torch.inference_mode():
         prefix = model.read(AdapterStack.of([a.adapter for a in population]), prefixes)
         ours = model.action_log_probs(prefix, *pad_rows([rows] * 3), prompts.actions)
+        pooled = model.pooled(prefix, *pad_rows([rows] * 3), prompts.actions)
+    torch.testing.assert_close(pooled.scores, ours, atol=1e-5, rtol=0)
     save_adapter(population[1].adapter, tmp_path / "adapter", str(folder))
     attention = model.base.network.config._attn_implementation
     base = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation=attention)
@@ -48,6 +50,9 @@ def test_every_family_equals_plain_peft(family: str, tmp_path: Path) -> None:
     for i, row in enumerate(rows):
         with torch.inference_mode():
             logits = alone(input_ids=torch.tensor([prefixes[1] + row]), use_cache=False).logits
+            body = alone.get_base_model().base_model
+            hidden = body(input_ids=torch.tensor([prefixes[1] + row]), use_cache=False).last_hidden_state[0]
+        torch.testing.assert_close(pooled.states[1, i], hidden[-len(row) :].mean(dim=0), atol=1e-5, rtol=0)
         theirs = torch.log_softmax(logits[0, -1, list(prompts.actions)], dim=-1)
         torch.testing.assert_close(ours[1, i], theirs, atol=1e-5, rtol=0)
 

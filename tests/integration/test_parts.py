@@ -1,5 +1,7 @@
 """Parts of the genetics in the loop itself: killed and resumed, they end in the same bytes."""
 
+import json
+import math
 import shutil
 from pathlib import Path
 
@@ -29,12 +31,13 @@ RUNS = {
         "population=8",
     ),
     "baldwinian": ("algorithm.inheritance=baldwinian", "algorithm.elites_of=hall_of_fame", "population=8"),
+    "screened": ("screening=value_head", "population=8", "screening.decisions=4", "screening.probes=4", "elites=1"),
     "sensed": ("variation/adapter_mutation=proximal", "variation/adapter_crossover=slerp", "variation.halves=0.5"),
 }
 
 
-WRITES = {"remembering": 75}
-"""After how many a run is killed, if not 14."""
+WRITES = {"remembering": 75, "screened": 40}
+"""After how many a run is killed, if not 14; a head is known by 40."""
 
 
 def run(folder: Path, parts: tuple[str, ...], killed: int = 0) -> None:
@@ -49,7 +52,7 @@ def run(folder: Path, parts: tuple[str, ...], killed: int = 0) -> None:
     assert process.exitcode == 0, said(folder)
 
 
-SLOW = {"islands", "swarm", "sensed", "baldwinian"}
+SLOW = {"islands", "screened", "swarm", "sensed", "baldwinian"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in RUNS])
@@ -72,4 +75,9 @@ def test_killed_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, name: str)
     if name == "written":
         assert "reflection" in operators
         assert sum(row["written"] for row in record) > 0
+    if name == "screened":
+        assert [row["screened"] > 0 for row in record] == [False, True, True]
+        assert [math.isnan(row["screen_rank"]) for row in record] == [True, False, False]
+        spent = [json.loads((place / "summary.json").read_text())["budget"] for place in (whole, killed)]
+        assert spent[0] == spent[1]
     shutil.rmtree(tmp_path / "killed")
