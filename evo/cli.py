@@ -121,9 +121,9 @@ def _report(arguments: argparse.Namespace) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> None:
-    from evo.report.compare import compare
+    from evo.report.compare import write_comparison
 
-    print(compare(arguments.runs))
+    print(write_comparison(arguments.runs, against=arguments.against, to=arguments.to))
 
 
 def _export(arguments: argparse.Namespace) -> None:
@@ -151,8 +151,10 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="a run's folder, for example outputs/first")
 
 
-def _add_runs(parser: argparse.ArgumentParser) -> None:
+def _add_comparison(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="run", help="folders of finished runs")
+    parser.add_argument("--against", help="name of the arm that all others are compared with (default all pairs)")
+    parser.add_argument("--to", type=Path, help="folder to write (default `comparison` beside the runs)")
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
@@ -176,7 +178,7 @@ COMMANDS: dict[str, Command] = {
     "resume": Command(run=_resume, summary="go on with a run that was interrupted", add_arguments=_add_run),
     "config": Command(run=_config, summary="print what evolve would run with", add_arguments=_add_overrides),
     "report": Command(run=_report, summary="write a run's page again", add_arguments=_add_run),
-    "compare": Command(run=_compare, summary="print finished runs side by side", add_arguments=_add_runs),
+    "compare": Command(run=_compare, summary="compare arms of finished runs", add_arguments=_add_comparison),
     "export": Command(run=_export, summary="write what other trainers can learn from", add_arguments=_add_export),
     "pretrain": Command(run=_pretrain, summary="train the organism from nothing", add_arguments=_add_pretraining),
 }

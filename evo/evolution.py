@@ -108,6 +108,8 @@ class _Generation:
     population: Sequence[Genome]
     tried: Tried
     training: Training | None
+    spent: Cost
+    """On fine-tuning, since the run began."""
 
 
 def evolve(run: Run, since: Checkpoint | None = None, stop: Stop | None = None) -> Summary:
@@ -137,7 +139,7 @@ def evolve(run: Run, since: Checkpoint | None = None, stop: Stop | None = None) 
         watch.lap("finetune")
         rows = _rows(run, generation, population, yardstick)
         run.recorder.observe(generation, population, run.algorithm.survivors())
-        record = _record(run, _Generation(generation, population, tried, training), yardstick, watch)
+        record = _record(run, _Generation(generation, population, tried, training, spent), yardstick, watch)
         faults = (*lives.faults, *(Fault(reason, 1) for reason in (training.faults if training else ())))
         run.recorder.write(record, rows, population, run.algorithm.survivors(), lives, faults)
         run.trackers.on_generation(record, rows)
@@ -320,6 +322,8 @@ def _record(run: Run, lived: "_Generation", yardstick: Yardstick, watch: "_Stopw
         genomes=len(population),
         episodes=len(episodes),
         decisions=run.engine.usage.decisions,
+        forward_flops=run.engine.usage.forward_flops,
+        training_flops=lived.spent.flops,
         best=max(scores),
         median=float(np.median(scores)),
         mean=float(np.mean(scores)),

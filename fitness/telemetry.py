@@ -27,7 +27,7 @@ from fitness.errors import OutputError, nearest
 from fitness.files import write_atomically
 from fitness.records import Episodes, Transitions
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised by every change of a schema that a reader could notice."""
 VERSION_KEY = b"forager.schema_version"
 ACTIONS_KEY = b"forager.actions"
@@ -100,6 +100,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("genomes", pa.int32()),
             ("episodes", pa.int64()),
             ("decisions", pa.int64()),
+            ("forward_flops", pa.float64()),
+            ("training_flops", pa.float64()),
             ("best", pa.float64()),
             ("median", pa.float64()),
             ("mean", pa.float64()),

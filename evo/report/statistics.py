@@ -100,8 +100,14 @@ def stratified_interval(
         raise ValueError("strata: expected at least one, got none")
     samples = [check_values(f"strata[{place}]", values) for place, values in enumerate(strata)]
     check_settings(level, resamples)
-    drawn = np.hstack([np.concatenate([s[index] for index in _resample(len(s), resamples, rng)]) for s in samples])
+    drawn = resample_strata(samples, resamples, rng)
     return summarise(float(statistic(np.concatenate(samples))), statistic(drawn), level)
+
+
+def resample_strata(strata: Sequence[Floats], resamples: int, rng: np.random.Generator) -> Floats:
+    """Return [resamples, n] values, as many of each stratum as it has, drawn from it with replacement."""
+    drawn = [np.concatenate([values[i] for i in _resample(len(values), resamples, rng)]) for values in strata]
+    return np.hstack(drawn)
 
 
 def score_interval(

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import trim_mean
 
 from evo.report.curves import Curve, area_under
-from evo.report.differences import holm, mann_whitney, probability_of_improvement, vargha_delaney
+from evo.report.differences import difference, holm, mann_whitney, probability_of_improvement, vargha_delaney
 from evo.report.statistics import interquartile_mean, stratified_interval
 
 
@@ -58,6 +58,14 @@ def test_the_interval_of_improvement_is_that_of_resampled_runs() -> None:
 
 def test_a_certain_improvement_has_no_doubt() -> None:
     assert probability_of_improvement([[3, 4]], [[1, 2]], _rng()) == pytest.approx((1, 1, 1))
+
+
+def test_the_difference_of_two_runs_each() -> None:
+    # Means of two draws from {0, 2} and from {10, 10}: 0, 1 or 2 less 10.
+    assert difference([[0, 2]], [[10, 10]], _rng()) == (-9.0, -10.0, -8.0)
+    found = difference([_rng(1).normal(3, 1, 400)], [_rng(2).normal(1, 2, 400)], _rng())
+    assert found.low < 2 < found.high
+    assert found.high - found.low < 0.7
 
 
 def test_p_values_are_shares_of_all_orders() -> None:
