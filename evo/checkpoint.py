@@ -20,14 +20,16 @@ from typing import Any
 
 from evo.adapters import KeptAdapters, read_whole
 from evo.algorithms.base import AlgorithmState
+from evo.budget import Pace
 from evo.genome import Genome
+from evo.records import Budget
 from finetune.policies import Cost
 from fitness.adapter import Adapter
 from fitness.engines.base import Usage
 from fitness.errors import AdapterError, OutputError, listed
 from fitness.files import write_atomically, write_folder_atomically
 
-SCHEMA = 2
+SCHEMA = 3
 """Of the files; raised when those that were written before can no longer be read."""
 _KEPT = 2
 _FILE = "checkpoint.json"
@@ -54,6 +56,8 @@ class Checkpoint:
     """What fine-tuning has spent."""
     wall_seconds: float
     """That the run has worked."""
+    pace: Pace
+    """Of the generation that is just over."""
 
 
 class Checkpoints:
@@ -195,6 +199,7 @@ def _to_tree(checkpoint: Checkpoint) -> dict[str, Any]:
         "usage": dataclasses.asdict(checkpoint.usage),
         "training": dataclasses.asdict(checkpoint.training),
         "wall_seconds": checkpoint.wall_seconds,
+        "pace": dataclasses.asdict(checkpoint.pace),
     }
 
 
@@ -212,6 +217,7 @@ def _from_tree(tree: Mapping[str, Any], adapters: Mapping[str, Adapter]) -> Chec
         usage=Usage(**tree["usage"]),
         training=Cost(**tree["training"]),
         wall_seconds=float(tree["wall_seconds"]),
+        pace=Pace(begun=Budget(**tree["pace"]["begun"]), ended=tree["pace"]["ended"]),
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from evo.adapters import KeptAdapters
 from evo.algorithms.base import AlgorithmState
+from evo.budget import Pace
 from evo.checkpoint import Checkpoint, Checkpoints
 from evo.genome import Genome
 from finetune.policies import Cost
@@ -41,6 +42,7 @@ class Life:
                 usage=Usage(),
                 training=Cost(),
                 wall_seconds=1.0,
+                pace=Pace(),
             )
         )
 
