@@ -20,6 +20,7 @@ _SEED = "seed"
 _NO_MATTER = ("tracking", "retention")
 """Parts of the settings that change nothing of what a run comes to."""
 _ENVIRONMENT = "environment"
+_LONGEST_NAME = 60
 _STAMP = r"(-\d{8}-\d{6})?(-\d+)?$"
 """What a folder's name may have after its seed, if Forager chose it."""
 
@@ -91,7 +92,7 @@ def read_result(folder: Path) -> RunResult:
     return RunResult(
         folder=folder,
         summary=summary,
-        settings=dict(_flat(read_settings(folder), "")),
+        settings=dict(flat(read_settings(folder), "")),
         commit=read_commit(folder),
         generations=generations,
     )
@@ -125,8 +126,8 @@ def group(results: Sequence[RunResult]) -> tuple[Arm, ...]:
         members.setdefault(tuple(key.items()), {}).setdefault(lived, result)
     stems = [{_stem(run) for run in runs.values()} for runs in members.values()]
     return tuple(
-        Arm(name=_name(mine, stems, dict(key)), settings=dict(key), runs=tuple(runs.values()))
-        for (key, runs), mine in zip(members.items(), stems, strict=True)
+        Arm(name=_name(place, stems, dict(key)), settings=dict(key), runs=tuple(runs.values()))
+        for place, (key, runs) in enumerate(members.items())
     )
 
 
@@ -156,18 +157,19 @@ def _stem(run: RunResult) -> str:
     return re.sub(rf"-{run.summary.seed}{_STAMP}", "", run.folder.resolve().name)
 
 
-def _name(mine: set[str], stems: Sequence[set[str]], key: Mapping[str, str]) -> str:
-    """Return what all folders of an arm begin with, if no other's do, or the settings that set it apart."""
-    (first, *others) = sorted(mine)
+def _name(place: int, stems: Sequence[set[str]], key: Mapping[str, str]) -> str:
+    """Return what all folders of an arm begin with, if no other's do, or the settings that set it apart, if few."""
+    (first, *others) = sorted(stems[place])
     if not others and sum(first in one for one in stems) == 1:
         return first
-    return ", ".join(f"{field}={value}" for field, value in key.items()) or "all"
+    told = ", ".join(f"{field}={value}" for field, value in key.items()) or "all"
+    return told if len(told) <= _LONGEST_NAME else f"{first} ({place + 1})"
 
 
-def _flat(node: object, field: str) -> Iterator[tuple[str, str]]:
+def flat(node: object, field: str) -> Iterator[tuple[str, str]]:
     """Yield (dotted field, value as text) of everything in `node`."""
     if isinstance(node, dict) and (node or not field):
         for key, value in node.items():
-            yield from _flat(value, f"{field}.{key}" if field else str(key))
+            yield from flat(value, f"{field}.{key}" if field else str(key))
     else:
         yield field, "null" if node is None else str(node)
