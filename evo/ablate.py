@@ -203,7 +203,8 @@ def _beginner(at_a_time: int) -> Begin:
     share = str(max(1, _cores() // at_a_time))
 
     def begin(task: Task) -> "subprocess.Popen[bytes]":
-        environment = {**os.environ, "OMP_NUM_THREADS": share}
+        found = os.pathsep.join(place for place in sys.path if place)  # the same modules, wherever they are from
+        environment = {**os.environ, "OMP_NUM_THREADS": share, "PYTHONPATH": found}
         with task.log.open("ab") as log:
             log.write(f"$ {shlex.join(task.command()[2:])}\n".encode())
             log.flush()

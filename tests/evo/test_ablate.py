@@ -156,7 +156,11 @@ def test_a_signal_stops_all_runs_and_says_how_to_go_on(place: Path) -> None:
 
 @pytest.mark.slow
 def test_real_runs_of_cheap_arms(tmp_path: Path) -> None:
-    mine = [one for one in OVERRIDES if not one.startswith(("experiment", "generations", "population", "episodes"))]
+    mine = [
+        one
+        for one in OVERRIDES
+        if not one.startswith(("experiment", "generations", "population", "episodes", "finetune"))
+    ]
     words = ["arms=[frozen,prompt_only]", "seeds=1", "population=4", "episodes=2", "budget.decisions=1200", *mine]
     process = command(tmp_path / "any", "ablate", *words)
     process.join(240)
