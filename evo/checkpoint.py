@@ -21,8 +21,10 @@ from typing import Any
 
 from evo.adapters import KeptAdapters, read_whole
 from evo.algorithms.base import AlgorithmState
+from evo.budget import Pace
 from evo.genome import Genome
 from finetune.moments import Moments, pack, unpack
+from evo.records import Budget
 from finetune.policies import Cost
 from fitness.adapter import Adapter
 from fitness.engines.base import Usage
@@ -56,6 +58,8 @@ class Checkpoint:
     """What fine-tuning has spent."""
     wall_seconds: float
     """That the run has worked."""
+    pace: Pace
+    """Of the generation that is just over."""
     moments: Mapping[int, Moments] = field(default_factory=dict)
     """By genome, what optimisers remember; see `evo.memory`."""
     screen: Mapping[str, Any] | None = None
@@ -208,6 +212,7 @@ def _to_tree(checkpoint: Checkpoint) -> dict[str, Any]:
         "training": dataclasses.asdict(checkpoint.training),
         "wall_seconds": checkpoint.wall_seconds,
         "screen": checkpoint.screen,
+        "pace": dataclasses.asdict(checkpoint.pace),
     }
 
 
@@ -242,6 +247,7 @@ def _from_tree(tree: Mapping[str, Any], adapters: Mapping[str, Adapter], moments
         moments=moments,
         wall_seconds=float(tree["wall_seconds"]),
         screen=tree.get("screen"),
+        pace=Pace(begun=Budget(**tree["pace"]["begun"]), ended=tree["pace"]["ended"]),
     )
 
 

@@ -1,4 +1,4 @@
-"""The command line: `forager evolve | resume | config | report | compare | schedule | export | pretrain`.
+"""The command line: `forager evolve | resume | config | ablate | report | compare | schedule | export | pretrain`.
 
 Owns the commands' names, their help, and how an error reaches a person: one sentence per problem on standard error
 and exit code 2, never a traceback for what the user can mend. Does not own what a command does: each imports its worker
@@ -31,6 +31,13 @@ overrides are field=value for a number and group=name for a file of conf/:
   forager evolve experiment=tiny population=8 generations=2 hydra.run.dir=outputs/first
   forager evolve finetune=none
   forager evolve model=hub model.name=Qwen/Qwen3-0.6B
+"""
+
+ABLATION = """\
+arms are files of conf/experiment/ablation/ (default all); overrides hold for every run:
+  forager ablate arms=[frozen,selection,finetune_only,joint] seeds=10
+  forager ablate seeds=5 jobs=2 name=short budget.decisions=50000 tracking=none
+runs are in outputs/ablation-NAME/ARM-SEED/; the same command goes on where it was stopped
 """
 
 
@@ -114,6 +121,12 @@ def _config(arguments: argparse.Namespace) -> None:
     print(compose_run(arguments.overrides).yaml, end="")
 
 
+def _ablate(arguments: argparse.Namespace) -> None:
+    from evo.ablate import Ablation, ablate
+
+    print(ablate(Ablation.parse(arguments.words)))
+
+
 def _report(arguments: argparse.Namespace) -> None:
     from evo.report.page import write_report
 
@@ -121,9 +134,9 @@ def _report(arguments: argparse.Namespace) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> None:
-    from evo.report.compare import compare
+    from evo.report.compare import write_comparison
 
-    print(compare(arguments.runs))
+    print(write_comparison(arguments.runs, against=arguments.against, to=arguments.to))
 
 
 def _schedule(arguments: argparse.Namespace) -> None:
@@ -153,12 +166,21 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
     parser.epilog = OVERRIDES
 
 
+def _add_ablation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "words", nargs="*", metavar="word", help="arms=[a,b], seeds=N, jobs=N, name=NAME or an override"
+    )
+    parser.epilog = ABLATION
+
+
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="a run's folder, for example outputs/first")
 
 
-def _add_runs(parser: argparse.ArgumentParser) -> None:
+def _add_comparison(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="run", help="folders of finished runs")
+    parser.add_argument("--against", help="name of the arm that all others are compared with (default all pairs)")
+    parser.add_argument("--to", type=Path, help="folder to write (default `comparison` beside the runs)")
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
@@ -181,8 +203,9 @@ COMMANDS: dict[str, Command] = {
     "evolve": Command(run=_evolve, summary="breed a population", add_arguments=_add_overrides),
     "resume": Command(run=_resume, summary="go on with a run that was interrupted", add_arguments=_add_run),
     "config": Command(run=_config, summary="print what evolve would run with", add_arguments=_add_overrides),
+    "ablate": Command(run=_ablate, summary="run arms of an experiment, and compare them", add_arguments=_add_ablation),
     "report": Command(run=_report, summary="write a run's page again", add_arguments=_add_run),
-    "compare": Command(run=_compare, summary="print finished runs side by side", add_arguments=_add_runs),
+    "compare": Command(run=_compare, summary="compare arms of finished runs", add_arguments=_add_comparison),
     "schedule": Command(run=_schedule, summary="print how a run's best was trained", add_arguments=_add_run),
     "export": Command(run=_export, summary="write what other trainers can learn from", add_arguments=_add_export),
     "pretrain": Command(run=_pretrain, summary="train the organism from nothing", add_arguments=_add_pretraining),

@@ -120,7 +120,14 @@ def _check_overrides(overrides: Sequence[str]) -> list[str]:
         try:
             override = _parse(text)
             if override.key_or_group in groups:
-                options = loader.get_group_options(override.key_or_group, config_name="config", overrides=places)
+                inner = loader.list_groups(EXPERIMENT) if override.key_or_group == EXPERIMENT else []
+                options = [
+                    f"{prefix}{name}"
+                    for prefix in ("", *(f"{folder}/" for folder in inner))
+                    for name in loader.get_group_options(
+                        f"{override.key_or_group}/{prefix}".rstrip("/"), config_name="config", overrides=places
+                    )
+                ]
                 checked.append(_check_choice(override, options))
             else:
                 checked.append(_check_field(override, text))

@@ -64,6 +64,26 @@ class AdapterConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BudgetConfig:
+    """What a run may spend before its held-out worlds; the first limit that is met ends it (`evo.budget` has the rule).
+
+    Arms of an experiment that share a budget end within one generation's cost of each other.
+    """
+
+    decisions: int | None = None
+    """Environment decisions, at least 1; None: no limit."""
+    flops: float | None = None
+    """Floating-point operations of deciding and fine-tuning, above 0; None: no limit."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.decisions is not None and self.decisions < 1:
+            raise ConfigError(f"decisions: expected at least 1, or null for no limit, given {self.decisions}")
+        if self.flops is not None and not 0 < self.flops < math.inf:
+            raise ConfigError(f"flops: expected a number above 0, or null for no limit, given {self.flops}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RetentionConfig:
     """What a long run keeps on disk; tables, lineage and checkpoints do not depend on it."""
 
@@ -86,7 +106,7 @@ class RunConfig:
     seed: int
     """Seed of every stream of chance in the run; at least 0."""
     generations: int
-    """Generations that are bred, generation 0 included; at least 1."""
+    """Generations that are bred, generation 0 included; at least 1, and no more than `budget` allows."""
     population: int
     """Genomes in a generation. The algorithm repeats it and knows its range."""
     elites: int
@@ -105,6 +125,8 @@ class RunConfig:
     """Divides the model's logits in every decision; above 0, and the lower, the surer of itself an agent acts."""
     adapter: AdapterConfig
     """The form of the weights that evolve."""
+    budget: BudgetConfig
+    """What the run may spend, where that is not left to the number of generations."""
     retention: RetentionConfig
     """What a long run keeps on disk."""
     environment: object

@@ -16,7 +16,9 @@ import numpy as np
 
 from evo.algorithms.base import Algorithm
 from evo.algorithms.setting import Behaviours
+from evo.budget import Pace
 from evo.checkpoint import Checkpoint, Checkpoints
+from evo.config import BudgetConfig
 from evo.diversity import adapter_diversity, behaviour_diversity, strategy_diversity, text_diversity
 from evo.genome import Genome
 from evo.heldout import measure
@@ -69,6 +71,8 @@ class Run:
     folder: Path
     seed: int
     generations: int
+    """At most, if the budget allows."""
+    budget: BudgetConfig
     episodes: int
     """Worlds that every genome of a generation lives in."""
     finals: int
@@ -110,14 +114,17 @@ class _Generation:
     """What happened in one generation."""
 
     number: int
+    last: bool
     population: Sequence[Genome]
     tried: Tried
     screened: Screened
     training: Training | None
+    spent: Cost
+    """On fine-tuning, since the run began."""
 
 
 def evolve(run: Run, since: Checkpoint | None = None, stop: Stop | None = None) -> Summary:
-    """Breed for the run's generations, measure the result on held-out worlds, and return the summary.
+    """Breed until generations or budget are spent, measure the result on held-out worlds, and return the summary.
 
     Args:
         run: all that is needed.
@@ -129,31 +136,36 @@ def evolve(run: Run, since: Checkpoint | None = None, stop: Stop | None = None) 
     before, founders, spent = _begin(run, since)
     memory = Memory(run.recorder.births, since.moments if since else {})
     yardstick = Yardstick.measure(run.environment, _YARDSTICK_SEEDS)
-    for generation in range(since.generation if since else 0, run.generations):
+    generation, pace = (since.generation, since.pace) if since else (0, Pace())
+    while not pace.ended:
         stop.begin()
+        pace = pace.next(_spent(run, spent), run.budget, run.finals, planned=generation == run.generations - 1)
         watch = _Stopwatch(run.engine)
         population = run.algorithm.ask(_rng(run.seed, generation, _BREED))
         founders = founders or tuple(population)
-        tried = _live(run, generation, population)
+        tried = _live(run, generation, population, last=pace.ended)
         lives = tried.lives
         watch.lap("rollout")
         run.algorithm.tell(tried.lifespans, _behaviours(run, population, tried))
-        training = _tune_elites(run, generation, lives, memory)
-        _reflect(run, generation, lives)
-        screened = _screen(run, generation, population, lives)
+        training = None if pace.ended else _tune_elites(run, generation, lives, memory)
+        if not pace.ended:
+            _reflect(run, generation, lives)
+        screened = _screen(run, pace, population, lives)
         spent = spent + training.cost if training else spent
         watch.lap("finetune")
         rows = _rows(run, generation, population, yardstick)
         run.recorder.observe(generation, population, run.algorithm.survivors())
-        record = _record(run, _Generation(generation, population, tried, screened, training), yardstick, watch)
+        lived = _Generation(generation, pace.ended, population, tried, screened, training, spent)
+        record = _record(run, lived, yardstick, watch)
         faults = (*lives.faults, *(Fault(reason, 1) for reason in (training.faults if training else ())))
         run.recorder.write(record, rows, population, run.algorithm.survivors(), lives, faults)
         run.trackers.on_generation(record, rows)
         worked = before + time.perf_counter() - began
-        run.checkpoints.write(_checkpoint(run, generation + 1, founders, spent, worked, memory))
+        generation += 1
+        run.checkpoints.write(_checkpoint(run, generation, pace, founders, spent, worked, memory))
         run.recorder.forget(run.checkpoints.needed())
         stop.end()
-    return _finish(run, founders, spent, lambda: before + time.perf_counter() - began)
+    return _finish(run, generation, founders, spent, lambda: before + time.perf_counter() - began)
 
 
 def _begin(run: Run, since: Checkpoint | None) -> tuple[float, tuple[Genome, ...], Cost]:
@@ -168,7 +180,13 @@ def _begin(run: Run, since: Checkpoint | None) -> tuple[float, tuple[Genome, ...
 
 
 def _checkpoint(
-    run: Run, over: int, founders: tuple[Genome, ...], spent: Cost, wall_seconds: float, memory: Memory
+    run: Run,
+    over: int,
+    pace: Pace,
+    founders: tuple[Genome, ...],
+    spent: Cost,
+    wall_seconds: float,
+    memory: Memory,
 ) -> Checkpoint:
     """Return all that the run needs to go on from here."""
     state = run.algorithm.state()
@@ -185,14 +203,21 @@ def _checkpoint(
         moments=memory.moments,
         wall_seconds=wall_seconds,
         screen=run.screen.state() if run.screen else None,
+        pace=pace,
     )
 
 
-def _live(run: Run, generation: int, population: Sequence[Genome]) -> Tried:
+def _spent(run: Run, training: Cost) -> Budget:
+    """Return what the run has spent so far."""
+    usage = run.engine.usage
+    return Budget(decisions=usage.decisions, forward_flops=usage.forward_flops, training_flops=training.flops)
+
+
+def _live(run: Run, generation: int, population: Sequence[Genome], *, last: bool) -> Tried:
     """Let the population live on this generation's worlds, the same for all; copies of what is known need not."""
     evaluations = run.algorithm.evaluations
     copies = {} if run.copies else untested_copies(population, evaluations, run.recorder.known, run.grammar)
-    worlds = run.episodes * (run.finals if generation == run.generations - 1 else 1)
+    worlds = run.episodes * (run.finals if last else 1)
     race = Race(run.racing, worlds, evaluations) if run.racing else None
     if race:
         worlds = sum(rung.worlds for rung in race.racing.plan(len(population) - len(copies), worlds))
@@ -241,10 +266,10 @@ def _express(run: Run, genomes: Sequence[Genome]) -> list[Agent]:
 def _tune_elites(run: Run, generation: int, lives: Lives, memory: Memory) -> Training | None:
     """Fine-tune the elites on what the whole population lived; tuned adapters become their children.
 
-    Nothing is tuned in the last generation: no generation would be left to test it.
+    Not for the last generation: no other would be left to test them.
     """
     elites = run.algorithm.elites()
-    if run.method is None or not elites or generation == run.generations - 1:
+    if run.method is None or not elites:
         return None
     learners = [
         Learner(agent=agent, rate=elite.step_sizes.rate, beta=elite.step_sizes.beta, moments=memory.of(elite))
@@ -262,7 +287,7 @@ def _tune_elites(run: Run, generation: int, lives: Lives, memory: Memory) -> Tra
 
 def _reflect(run: Run, generation: int, lives: Lives) -> None:
     """Rewrite strategies of the best survivors that are not tuned, in view of how they died; both are tested next."""
-    if run.reflection is None or generation == run.generations - 1:
+    if run.reflection is None:
         return
     tuned = {elite.id for elite in run.algorithm.elites()} if run.method else set()
     parents = [genome for genome in run.algorithm.survivors() if genome.id not in tuned]
@@ -278,30 +303,25 @@ def _reflect(run: Run, generation: int, lives: Lives) -> None:
     run.algorithm.adopt(pairs)
 
 
-def _screen(run: Run, generation: int, population: Sequence[Genome], lives: Lives) -> Screened:
+def _screen(run: Run, pace: Pace, population: Sequence[Genome], lives: Lives) -> Screened:
     """Return what the screen did to this generation, and have it learn from it for the next."""
     if run.screen is None:
         return Screened()
-    if generation < run.generations - 1:
+    if not pace.ended:
         run.screen.learn(population, lives.transitions)
     return run.screen.take()
 
 
-def _finish(run: Run, founders: Sequence[Genome], spent: Cost, worked: Callable[[], float]) -> Summary:
+def _finish(run: Run, over: int, founders: Sequence[Genome], spent: Cost, worked: Callable[[], float]) -> Summary:
     """Measure frozen and evolved on held-out worlds, write the summary and tell the trackers."""
     run.recorder.forget(run.checkpoints.needed())
-    usage = run.engine.usage
+    budget = _spent(run, spent)
     first = _HELDOUT_SEEDS + _HELDOUT_STRIDE * run.seed
     seeds = np.arange(first, first + math.ceil(run.heldout / len(founders)) * len(founders))
     frozen, (evolved,) = _express(run, founders), _express(run, [run.algorithm.best()])
     rng = _rng(run.seed, 0, _INTERVALS)
     measured = measure(partial(_roll_out, run), run.environment, frozen, evolved, seeds, rng)
-    run.recorder.write_faults(run.generations, measured.faults)
-    budget = Budget(
-        decisions=usage.decisions,
-        forward_flops=usage.forward_flops,
-        training_flops=spent.flops,
-    )
+    run.recorder.write_faults(over, measured.faults)
     seconds = Seconds(wall=worked(), model=run.engine.usage.model_seconds + spent.seconds)
     summary = Summary(
         run=run.name, environment=run.environment.env_id, seed=run.seed, heldout=measured.table, budget=budget
@@ -349,10 +369,12 @@ def _record(run: Run, lived: "_Generation", yardstick: Yardstick, watch: "_Stopw
     writing = run.author.take()
     return GenerationRecord(
         generation=lived.number,
-        generations=run.generations,
+        generations=lived.number + 1 if lived.last else run.generations,
         genomes=len(population),
         episodes=len(episodes),
         decisions=run.engine.usage.decisions,
+        forward_flops=run.engine.usage.forward_flops,
+        training_flops=lived.spent.flops,
         best=max(scores),
         median=float(np.median(scores)),
         mean=float(np.mean(scores)),

@@ -133,6 +133,7 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
         folder=plan.folder,
         seed=config.seed,
         generations=config.generations,
+        budget=config.budget,
         episodes=config.episodes,
         finals=config.finals,
         heldout=config.heldout,

@@ -54,6 +54,10 @@ class GenerationRecord:
     """How many were lived in this generation."""
     decisions: int
     """Taken since the run began."""
+    forward_flops: float
+    """Floating-point operations of deciding since the run began."""
+    training_flops: float
+    """Floating-point operations of fine-tuning since the run began."""
     best: float
     """Best score of this generation's members; 0 is the random policy, 1 the expert."""
     median: float
@@ -204,13 +208,13 @@ class Summary:
 
     def to_json(self) -> str:
         """Return the text of summary.json; a number that is not finite becomes null."""
-        heldout = {name: _finite(dataclasses.asdict(result)) for name, result in self.heldout}
+        heldout = {name: finite(dataclasses.asdict(result)) for name, result in self.heldout}
         content = {
             "run": self.run,
             "environment": self.environment,
             "seed": self.seed,
             "heldout": heldout,
-            "budget": _finite(dataclasses.asdict(self.budget)),
+            "budget": finite(dataclasses.asdict(self.budget)),
         }
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
@@ -247,14 +251,14 @@ class RunFinished:
     """As in manifest.json."""
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Return the same JSON value with null for every number that JSON cannot hold."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value
 
 

@@ -102,6 +102,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("genomes", pa.int32()),
             ("episodes", pa.int64()),
             ("decisions", pa.int64()),
+            ("forward_flops", pa.float64()),
+            ("training_flops", pa.float64()),
             ("best", pa.float64()),
             ("median", pa.float64()),
             ("mean", pa.float64()),

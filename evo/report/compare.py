@@ -1,15 +1,29 @@
-"""Runs side by side: what `forager compare RUN RUN ...` prints.
+"""Runs side by side: what `forager compare RUN RUN ...` prints and writes.
 
-Owns a Markdown table of held-out scores, one line per run, and the list of settings in which the runs differ. Reads
-summary.json, manifest.json and config.yaml only.
+Owns the words: tables of arms, of their differences and of single runs as Markdown, and the files that go with them.
+Which runs make an arm is in arms.py, what is computed in comparison.py. Reads finished runs' folders only.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from evo.records import HeldOut, Seconds, Summary
-from evo.report.reading import read_seconds, read_settings, read_summary
-from fitness.errors import OutputError
+import numpy as np
+
+from evo.records import HeldOut, Seconds
+from evo.report import figures
+from evo.report.arms import RunResult, differences, group, read_result
+from evo.report.comparison import AXES, Comparison, Contrast, Outcome, compare_arms, score_of
+from evo.report.reading import read_seconds
+from evo.report.statistics import Interval
+from fitness.files import write_text_atomically
+
+FOLDER = "comparison"
+"""Beside the runs, unless said otherwise."""
+_SEED = 0
+"""Of the intervals: the same runs give the same table."""
+_LABELS = {"decisions": "decisions", "flops": "FLOPs (deciding and fine-tuning)"}
 
 
 def compare(folders: Sequence[Path]) -> str:
@@ -18,68 +32,104 @@ def compare(folders: Sequence[Path]) -> str:
     Raises:
         OutputError: a folder has no summary.json, or one that cannot be read.
     """
+    return _tell_runs([read_result(folder) for folder in folders])
+
+
+def write_comparison(folders: Sequence[Path], *, against: str | None = None, to: Path | None = None) -> str:
+    """Compare arms of runs, write tables, pictures and numbers, and return the tables as Markdown.
+
+    Args:
+        folders: of finished runs, at least one.
+        against: name of the arm that all others are compared with; None: all pairs.
+        to: folder to write into; None: `comparison/` in the folder that holds all runs. What is there is renewed.
+
+    Raises:
+        OutputError: a folder has no summary.json, or one that cannot be read, or nothing can be written.
+        ConfigError: `against` names no arm.
+    """
+    results = [read_result(folder) for folder in folders]
+    comparison = compare_arms(group(results), np.random.default_rng(_SEED), against)
+    place = to or Path(os.path.commonpath([folder.resolve().parent for folder in folders])) / FOLDER
+    text = "\n\n".join([_tell_arms(comparison), _tell_runs(results)])
+    for name, content in {"comparison.json": comparison.to_json(), "comparison.md": text + "\n"}.items():
+        write_text_atomically(place / name, content)
+    for name, picture in _draw(comparison).items():
+        write_text_atomically(place / f"{name}.svg", figures.to_file(picture))
+    return f"{text}\n\nWritten to {place}"
+
+
+def _draw(comparison: Comparison) -> dict[str, str]:
+    """Return the pictures by name."""
+    outcomes = comparison.outcomes
+    scores = {one.arm.name: (one.score, [score_of(run) for run in one.arm.runs]) for one in outcomes}
+    drawn = {"scores": figures.draw_arms(scores)}
+    for axis in AXES:
+        bands = {one.arm.name: one.bands[axis] for one in outcomes if axis in one.bands}
+        if bands:
+            drawn[axis] = figures.draw_bands(bands, axis, _LABELS[axis])
+    return drawn
+
+
+def _tell_arms(comparison: Comparison) -> str:
+    """Return what is said of arms, warnings first."""
+    lines = [*(f"Warning: {warning}." for warning in comparison.warnings), *([""] if comparison.warnings else [])]
+    lines += ["| arm | runs | held-out score | area by decisions | decisions | FLOPs |", "|---|---|---|---|---|---|"]
+    lines += [_outcome_line(outcome) for outcome in comparison.outcomes]
+    if comparison.contrasts:
+        heads = "| arm | against | difference | chance to be better | p (Holm) | A |"
+        lines += ["", heads, "|---|---|---|---|---|---|", *map(_contrast_line, comparison.contrasts)]
+    note = (
+        "Score: interquartile mean over runs with its bootstrap 95% interval; area: mean height of the population's "
+        "curve over the decisions that all runs took; chance: that a run of the arm beats one of the other; p: "
+        "Mann-Whitney, corrected by Holm; A: Vargha and Delaney's effect size."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def _outcome_line(outcome: Outcome) -> str:
+    area = outcome.areas.get("decisions")
+    cells = [outcome.arm.name, str(len(outcome.arm.runs)), _interval(outcome.score), _interval(area) if area else "-"]
+    return _row([*cells, f"{outcome.decisions:,.0f}", f"{outcome.flops:.3g}"])
+
+
+def _contrast_line(contrast: Contrast) -> str:
+    effect = f"{contrast.effect.a:.2f} ({contrast.effect.magnitude})"
+    chances = [_interval(contrast.difference), _interval(contrast.improvement), f"{contrast.corrected:.3g}", effect]
+    return _row([contrast.first, contrast.second, *chances])
+
+
+def _tell_runs(results: Sequence[RunResult]) -> str:
+    """Return one line for each run, and what differs between them."""
     lines = [
         "| run | seed | frozen | evolved | evolved lifespan | decisions | seconds |",
         "|---|---|---|---|---|---|---|",
     ]
-    lines += [_line(_read(folder), read_seconds(folder)) for folder in folders]
-    differing = _differences([_settings(folder) for folder in folders])
+    lines += [_run_line(result, read_seconds(result.folder)) for result in results]
+    differing = differences([result.settings for result in results])
     if differing:
         lines += ["", "The runs differ in:", *(f"- {name}: {', '.join(values)}" for name, values in differing.items())]
     return "\n".join(lines)
 
 
-def _settings(folder: Path) -> dict[str, str]:
-    """Return a run's configuration as dotted fields; empty if it is not there."""
-    settings = read_settings(folder)
-    return dict(_flat(settings, "")) if settings else {}
-
-
-def _flat(node: object, field: str) -> Iterator[tuple[str, str]]:
-    """Yield (dotted field, value as text) of everything in `node`."""
-    if isinstance(node, dict) and node:
-        for key, value in node.items():
-            yield from _flat(value, f"{field}.{key}" if field else str(key))
-    else:
-        yield field, "null" if node is None else str(node)
-
-
-def _differences(settings: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
-    """Return the fields, but for the seed, that have not the same value in all runs, each run's value in order.
-
-    Where one run has another component than the others, its own fields go without saying.
-    """
-    fields = dict.fromkeys(field for one in settings for field in one if field != "seed")
-    values = {field: [one.get(field, "not set") for one in settings] for field in fields}
-    differing = {field: given for field, given in values.items() if len(set(given)) > 1}
-    replaced = tuple(field.removesuffix("_target_") for field in differing if field.endswith("._target_"))
-    return {
-        field: given
-        for field, given in differing.items()
-        if not any(field.startswith(part) and field != f"{part}_target_" for part in replaced)
-    }
-
-
-def _read(folder: Path) -> Summary:
-    """Return a run's summary."""
-    summary = read_summary(folder)
-    if summary is None:
-        raise OutputError(f"run: expected the folder of a finished run with a summary.json, given {str(folder)!r}")
-    missing = {"frozen", "evolved"} - dict(summary.heldout).keys()
-    if missing:
-        raise OutputError(f"{folder}: summary.json: expected rows of frozen and evolved, got none of {min(missing)}")
-    return summary
-
-
-def _line(summary: Summary, seconds: Seconds | None) -> str:
+def _run_line(result: RunResult, seconds: Seconds | None) -> str:
     """Return one run's line."""
-    heldout, budget = dict(summary.heldout), summary.budget
+    summary = result.summary
     took = f"{seconds.wall:.0f}" if seconds else "-"
-    cells = [summary.run, str(summary.seed), _score(heldout["frozen"]), _score(heldout["evolved"])]
-    cells += [f"{heldout['evolved'].lifespan:.1f}", f"{budget.decisions:,}", took]
+    scores = [_score(dict(summary.heldout)["frozen"]), _score(result.evolved)]
+    counted = [f"{result.evolved.lifespan:.1f}", f"{summary.budget.decisions:,}", took]
+    return _row([summary.run, str(summary.seed), *scores, *counted])
+
+
+def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
 def _score(row: HeldOut) -> str:
     """Return a score with its interval."""
-    return f"{row.score:.2f} ({row.ci[0]:.2f} to {row.ci[1]:.2f})"
+    return _interval(Interval(row.score, *row.ci))
+
+
+def _interval(interval: Interval) -> str:
+    """Return a number with its interval, if it has one."""
+    value, low, high = interval
+    return f"{value:.2f} ({low:.2f} to {high:.2f})" if math.isfinite(low) else f"{value:.2f}"

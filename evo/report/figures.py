@@ -1,4 +1,4 @@
-"""One figure each: from a run's records to the text of an SVG that fits into a page.
+"""One figure each: from the records of runs to the text of an SVG that fits into a page, or into a file of its own.
 
 Owns how figures look. Does not own where they stand (page.py) or where numbers come from (reading.py). Colours are
 names of CSS variables, so that the page's light and dark style reach into every figure. To add a figure, write a
@@ -10,7 +10,7 @@ import io
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 
 from evo.records import GenerationRecord, GenomeRow, HeldOut
 from evo.report.ancestry import Ancestor
+from evo.report.comparison import Band
+from evo.report.statistics import Interval
+from evo.report.style import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -186,6 +189,48 @@ def draw_lineage(rows: Sequence[GenomeRow], line: Sequence[Ancestor]) -> str:
         axes.set_ylabel("score")
         _finish(axes)
         return _to_svg(figure, "lineage", f"Scores of all genomes and of the {len(line)} in the line of the best one")
+
+
+def draw_arms(scores: Mapping[str, tuple[Interval, Sequence[float]]]) -> str:
+    """Draw by arm the held-out score with its interval, and those of its runs beneath."""
+    with _style():
+        figure, (axes,) = _canvas(height=0.65 + 0.36 * len(scores))
+        for place, (name, (interval, runs)) in enumerate(scores.items()):
+            colour, _ = _look(place)
+            axes.plot(interval[1:], (place, place), color=colour, linewidth=3, alpha=0.45, solid_capstyle="round")
+            axes.plot([interval.value], [place], "o", color=colour, markersize=6)
+            axes.plot(runs, [place + 0.25] * len(runs), "|", color=MUTED, markersize=5, label=name)
+        axes.set_yticks(range(len(scores)), list(scores))
+        axes.set_ylim(len(scores) - 0.5, -0.5)
+        axes.set_xlabel("held-out score (0 = random policy, 1 = expert)")
+        label = "; ".join(f"{name} {interval.value:.2f}" for name, (interval, _) in scores.items())
+        return _to_svg(figure, "arms", f"Held-out scores by arm with 95% intervals over runs: {label}")
+
+
+def draw_bands(bands: Mapping[str, Band], name: str, label: str) -> str:
+    """Draw by arm the population's score against what was spent, with its interval."""
+    with _style():
+        figure, (axes,) = _canvas(height=3.4)
+        for place, (arm, band) in enumerate(bands.items()):
+            colour, dashes = _look(place)
+            axes.fill_between(band.spent, band.low, band.high, color=colour, alpha=0.12, linewidth=0)
+            axes.plot(band.spent, band.score, color=colour, linestyle=dashes, label=arm)
+        axes.set_ylabel("score of the population")
+        _finish(axes)
+        axes.set_xlabel(label)
+        ends = "; ".join(f"{arm} {band.score[-1]:.2f}" for arm, band in bands.items())
+        return _to_svg(figure, f"by-{name}", f"Score of the population against {label}, by arm; at the end: {ends}")
+
+
+def to_file(svg: str) -> str:
+    """Return a figure as the text of a file that stands alone, in light or dark as its reader likes."""
+    alone = svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
+    return re.sub(r"(<svg[^>]*>)", lambda head: f"{head[0]}<style>{COLOURS}</style>", alone, count=1)
+
+
+def _look(place: int) -> tuple[str, str]:
+    """Return colour and line of the curve at a place; every eight the colours come again."""
+    return SERIES[place % len(SERIES)], ("-", "--", ":")[place // len(SERIES) % 3]
 
 
 def _style() -> AbstractContextManager[None]:

@@ -47,7 +47,7 @@ def read_run(folder: Path) -> RunFolder:
         raise OutputError(f"run: expected the folder of a run (with config.yaml in it), got {folder}")
     return RunFolder(
         name=folder.resolve().name,
-        generations=tuple(_to_record(row) for row in _read_rows(folder, "generations")),
+        generations=read_generations(folder),
         genomes=tuple(_to_genome(row) for row in _read_rows(folder, "genomes")),
         summary=read_summary(folder),
         seconds=read_seconds(folder),
@@ -67,6 +67,25 @@ def read_summary(folder: Path) -> Summary | None:
         return Summary.from_json(text) if text else None
     except OutputError as error:
         raise OutputError(f"{folder}: {error}") from error
+
+
+def read_generations(folder: Path) -> tuple[GenerationRecord, ...]:
+    """Return what happened in each generation that is over, in order.
+
+    Raises:
+        OutputError: The table cannot be read.
+    """
+    return tuple(_to_record(row) for row in _read_rows(folder, "generations"))
+
+
+def read_commit(folder: Path) -> str | None:
+    """Return the commit that made a run, from its manifest; None if that does not say.
+
+    Raises:
+        OutputError: The manifest is not what a run writes.
+    """
+    commit = _read_manifest(folder).get("commit")
+    return None if commit is None else str(commit)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
@@ -89,12 +108,23 @@ def read_seconds(folder: Path) -> Seconds | None:
     Raises:
         OutputError: The manifest is not what a run writes.
     """
+    found = _read_manifest(folder).get("seconds")
+    try:
+        return None if found is None else Seconds(wall=float(found["wall"]), model=float(found["model"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise _no_manifest(folder, error) from error
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
     text = _read_text(folder / "manifest.json")
     try:
-        found = json.loads(text).get("seconds") if text else None
-        return None if found is None else Seconds(wall=float(found["wall"]), model=float(found["model"]))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise OutputError(f"{folder / 'manifest.json'}: expected the manifest of a run, got {error}") from error
+        return dict(json.loads(text)) if text else {}
+    except (ValueError, TypeError) as error:
+        raise _no_manifest(folder, error) from error
+
+
+def _no_manifest(folder: Path, error: Exception) -> OutputError:
+    return OutputError(f"{folder / 'manifest.json'}: expected the manifest of a run, got {error}")
 
 
 def _read_rows(folder: Path, name: str) -> list[dict[str, Any]]:

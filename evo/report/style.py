@@ -4,7 +4,7 @@ Owns every colour of a report; figures use the names of the variables. To add a 
 both sets and to `SERIES` in figures.py.
 """
 
-STYLE = """
+COLOURS = """
 :root {
   color-scheme: light dark;
   --page: #ffffff; --card: #f6f8fa; --ink: #1f2328; --muted: #59636e; --grid: #d1d9e0; --mark: #fff1c2;
@@ -18,6 +18,11 @@ STYLE = """
     --series-5: #ff7b8a; --series-6: #d9a520; --series-7: #45cfc5; --series-8: #f58ac6;
   }
 }
+"""
+
+STYLE = (
+    COLOURS
+    + """\
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
 main { max-width: 74rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
@@ -48,3 +53,4 @@ summary { cursor: pointer; }
 pre { overflow-x: auto; background: var(--card); padding: 1rem; border-radius: 8px; font-size: 0.85rem; }
 code { font-size: 0.9em; }
 """
+)

@@ -305,6 +305,8 @@ def _curves(record: GenerationRecord) -> dict[str, float]:
         "population/genomes": record.genomes,
         "population/episodes": record.episodes,
         "population/decisions": record.decisions,
+        "population/forward_flops": record.forward_flops,
+        "population/training_flops": record.training_flops,
         **{f"deaths/{cause}": count for cause, count in record.deaths},
         "finetune/ess": record.ess,
         "finetune/explained": record.explained,

@@ -64,6 +64,8 @@ def record(generation: int, generations: int = 3, *, finetuned: bool = True) -> 
         genomes=MEMBERS,
         episodes=MEMBERS * 8,
         decisions=6_000 * (generation + 1),
+        forward_flops=2e12 * (generation + 1),
+        training_flops=5e11 * generation,
         best=median + 0.12,
         median=median,
         mean=median - 0.02,

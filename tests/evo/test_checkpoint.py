@@ -9,6 +9,7 @@ import pytest
 
 from evo.adapters import KeptAdapters
 from evo.algorithms.base import AlgorithmState
+from evo.budget import Pace
 from evo.checkpoint import Checkpoint, Checkpoints
 from evo.genome import Genome
 from finetune.moments import Moments, pack
@@ -43,6 +44,7 @@ class Life:
                 usage=Usage(),
                 training=Cost(),
                 wall_seconds=1.0,
+                pace=Pace(),
             )
         )
 

@@ -14,18 +14,19 @@ from evo.compose import CONF_FOLDER, compose_run
 from evo.config import RunConfig
 from fitness.errors import ConfigError
 
+
+def slot(path: Path) -> str:
+    return path.relative_to(CONF_FOLDER).parts[0]
+
+
 ROOT = CONF_FOLDER.parent
 GOLDEN = ROOT / "tests" / "golden" / "config"
-PARTS = sorted(path for path in CONF_FOLDER.glob("*/**/*.yaml") if path.parent.name != "experiment")
+PARTS = sorted(path for path in CONF_FOLDER.glob("*/**/*.yaml") if slot(path) != "experiment")
 EXPERIMENTS = sorted(path.stem for path in (CONF_FOLDER / "experiment").glob("*.yaml"))
 
 
 def choice(path: Path) -> str:
     return f"{path.parent.relative_to(CONF_FOLDER).as_posix()}={path.stem}"
-
-
-def slot(path: Path) -> str:
-    return path.relative_to(CONF_FOLDER).parts[0]
 
 
 @cache

@@ -13,6 +13,7 @@ from safetensors.torch import save
 
 from evo.adapters import KeptAdapters
 from evo.algorithms.base import AlgorithmState
+from evo.budget import Pace
 from evo.checkpoint import Checkpoint, Checkpoints
 from finetune.policies import Cost
 from fitness.adapter import load_adapter, save_adapter
@@ -43,7 +44,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     one = genome(0)
     checkpoint = Checkpoint(
         generation=3, name="run", identity="x", row_chunk=None, algorithm=AlgorithmState({"next_id": 4}, (one,)),
-        founders=(one,), usage=Usage(), training=Cost(), wall_seconds=1.0,
+        founders=(one,), usage=Usage(), training=Cost(), wall_seconds=1.0, pace=Pace(),
     )  # fmt: skip
     Checkpoints(folder / "run", KeptAdapters(folder / "run", "base"), "").write(checkpoint)
     fake_run.write_run(folder / "fake")

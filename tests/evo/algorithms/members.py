@@ -8,7 +8,7 @@ import numpy as np
 
 from evo.algorithms.base import Algorithm, AlgorithmState
 from evo.algorithms.cma_es import CmaEsConfig
-from evo.algorithms.controls import BestOfNConfig, FrozenConfig, RandomSearchConfig
+from evo.algorithms.controls import BestOfNConfig, DriftConfig, FrozenConfig, LineagesConfig, RandomSearchConfig
 from evo.algorithms.dominated_novelty import DominatedNoveltyConfig
 from evo.algorithms.eggroll import EggrollConfig
 from evo.algorithms.generational import GenerationalConfig
@@ -43,6 +43,8 @@ MEMBERS: dict[str, PopulationConfig] = {
     "frozen": FrozenConfig(**SIZE),
     "best_of_n": BestOfNConfig(**SIZE),
     "random_search": RandomSearchConfig(**SIZE),
+    "lineages": LineagesConfig(**SIZE),
+    "drift": DriftConfig(**SIZE),
 }
 
 Life = Callable[[Genome], float]

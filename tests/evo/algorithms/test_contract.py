@@ -19,7 +19,28 @@ from tests.evo.samples import GRAMMAR, copy_of, random_adapter
 
 KEEPING = ("generational", "steady_state", "islands", "map_elites", "dominated_novelty", "best_of_n", "random_search")
 """Those that promise never to lose the best genome that they have met, where lives are not a matter of luck."""
+UNCHOSEN = ("frozen", "lineages", "drift")
+"""Those that look at nobody's lives."""
 BREEDING = ("generational", "comma", "mortal", "steady_state", "islands", "map_elites", "dominated_novelty")
+
+
+@pytest.mark.parametrize("name", UNCHOSEN)
+def test_lives_choose_nobody(name: str) -> None:
+    told = [score, lambda genome: -score(genome)]
+    runs = [[[one.record() for one in generation(each, seed, life)] for seed in range(6)] for each, life in
+            zip((build(replace(MEMBERS[name], elites=0)) for _ in told), told, strict=True)]  # fmt: skip
+    assert runs[0] == runs[1]
+
+
+def test_a_lineage_goes_on_in_the_tuned_child_that_is_not_worse() -> None:
+    algorithm = build(replace(MEMBERS["lineages"], elites=6))
+    founders = generation(algorithm, 0, score)
+    assert [one.id for one in algorithm.survivors()] == [one.id for one in founders[:6]]
+    tested = generation(algorithm, 1, lambda one: -float(one.parents != () and one.id % 2))  # odd children live worse
+    children = {one.parents[0]: one.id for one in tested if one.parents}
+    expected = [one.id if children[one.id] % 2 else children[one.id] for one in founders[:6]]
+    assert sum(id_ < POPULATION for id_ in expected) == 3
+    assert [one.id for one in algorithm.survivors()] == [one.id for one in algorithm.elites()] == expected
 
 
 def score(genome: Genome) -> float:
@@ -125,7 +146,7 @@ def test_a_genome_whose_lives_all_failed_is_no_survivor_while_others_lived(name:
     failed = max(genomes, key=lambda one: (ones(one), -one.id))
     lives = {one.id: [math.nan, math.nan] if one is failed else [score(one), score(one)] for one in genomes}
     algorithm.tell(lives, behave(genomes))
-    if name != "frozen":
+    if name not in UNCHOSEN:
         assert algorithm.best().id != failed.id
     generation(algorithm, 1, score)
 

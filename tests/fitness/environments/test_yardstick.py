@@ -7,6 +7,7 @@ whatever is compared lives on the same worlds.
 import itertools
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +87,11 @@ def test_the_expert_lives_most_of_the_horizon() -> None:
 
 def test_the_best_told_strategy_reaches_about_half() -> None:
     assert 0.38 <= score(best_told()) <= 0.6
+
+
+def test_the_arm_of_expert_rules_is_told_the_best_told_strategy() -> None:
+    text = GRAMMAR.render(tuple(slot.clauses[i] for slot, i in zip(GRAMMAR.slots, best_told(), strict=True)))
+    assert f'["{text}"]' in Path("conf/experiment/ablation/expert_rules.yaml").read_text()
 
 
 def test_each_colour_that_is_known_to_kill_helps_the_best_told_strategy() -> None:
