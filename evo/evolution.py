@@ -26,6 +26,7 @@ from evo.pedigree import common_ancestor_depth, effective_founders
 from evo.racing import Racing
 from evo.recorder import Recorder
 from evo.records import Budget, GenerationRecord, GenomeRow, RunFinished, Seconds, Summary
+from evo.replays import choose, keep
 from evo.stopping import Stop
 from evo.tracking.fanout import Trackers
 from evo.trials import Race, Tried, try_out, untested_copies
@@ -257,7 +258,7 @@ def _reflect(run: Run, generation: int, lives: Lives) -> None:
 
 
 def _finish(run: Run, founders: Sequence[Genome], spent: Cost, worked: Callable[[], float]) -> Summary:
-    """Measure frozen and evolved on held-out worlds, write the summary and tell the trackers."""
+    """Measure frozen and evolved on held-out worlds, keep some lives, write the summary and tell the trackers."""
     run.recorder.forget(run.checkpoints.needed())
     usage = run.engine.usage
     first = _HELDOUT_SEEDS + _HELDOUT_STRIDE * run.seed
@@ -265,7 +266,10 @@ def _finish(run: Run, founders: Sequence[Genome], spent: Cost, worked: Callable[
     frozen, (evolved,) = _express(run, founders), _express(run, [run.algorithm.best()])
     rng = _rng(run.seed, 0, _INTERVALS)
     measured = measure(partial(_roll_out, run), run.environment, frozen, evolved, seeds, rng)
-    run.recorder.write_faults(run.generations, measured.faults)
+    chosen = choose(measured.born, measured.bred, run.causes)
+    replays, faults = keep(run.engine, run.environment, [*frozen, evolved], chosen)
+    run.recorder.write_replays(run.generations, replays)
+    run.recorder.write_faults(run.generations, (*measured.faults, *faults))
     budget = Budget(
         decisions=usage.decisions,
         forward_flops=usage.forward_flops,
