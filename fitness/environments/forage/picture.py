@@ -12,11 +12,11 @@ _AGENT, _WOLF, _POND, _DEN, _BARE, _GROUND = range(6)
 SIGNS = (
     Sign("@", "agent"),
     Sign("W", "wolf", "purple"),
-    Sign("~", "pond", "blue"),
+    Sign("~", "pond", "teal"),
     Sign("^", "den", "brown"),
     Sign("'", "bare bush", "green"),
     Sign(".", "ground", "grey"),
-    *(Sign(name[0], f"{name} berry", shade) for name, shade in zip(COLOURS, ("red", "teal", "orange"), strict=True)),
+    *(Sign(name[0], f"{name} berry", shade) for name, shade in zip(COLOURS, ("red", "blue", "orange"), strict=True)),
 )
 _BERRY = _GROUND + 1
 _MARKS = np.array([sign.mark for sign in SIGNS])
