@@ -5,7 +5,8 @@ horizon (`truncated`); the two never mix. An episode that is over stays as it is
 disabled).
 
 To add an environment: derive an `EnvironmentConfig` (its knobs) and a `TextVectorEnv`, name the config in a YAML file
-under `conf/environment/`, and run `fitness.environments.conformance.check_environment` over it.
+under `conf/environment/`, and run `fitness.environments.conformance.check_environment` over it. With `signs` and
+`picture` a report shows its lives on a map.
 """
 
 from abc import ABC, abstractmethod

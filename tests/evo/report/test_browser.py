@@ -25,7 +25,14 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield one
 
 
-def page(folder: Path, gallery: Gallery | None, generations: int = 13) -> Path:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the page of a run with everything in it."""
+    return page(tmp_path_factory.mktemp("whole"), fake_run.gallery(), generations=13)
+
+
+def page(folder: Path, gallery: Gallery | None, generations: int = 0) -> Path:
+    """Write a page; that of a run without generations has few figures, which take most of the time."""
     fake_run.write_run(folder, generations)
     if gallery:
         write_gallery(folder, fake_run.source(generations), gallery)
@@ -42,10 +49,9 @@ def check(browser: Browser, path: Path) -> None:
 
 
 @pytest.mark.parametrize("width", [1200, 390])
-def test_a_life_is_stepped_through_with_keys_alone(browser: Browser, tmp_path: Path, width: int) -> None:
-    path = page(tmp_path, fake_run.gallery())
-    browser.open(path, width=width)
-    check(browser, path)
+def test_a_life_is_stepped_through_with_keys_alone(browser: Browser, whole: Path, width: int) -> None:
+    browser.open(whole, width=width)
+    check(browser, whole)
     for _ in range(9):  # the player is reached by Tab, past what scrolls
         browser.press("Tab")
         if browser.ask("document.activeElement.id === 'replay'"):
@@ -65,7 +71,7 @@ def test_a_life_is_stepped_through_with_keys_alone(browser: Browser, tmp_path: P
     browser.wait_for(f"{WHERE}.startsWith('Step 2')")
     browser.press(" ")
     assert not browser.ask(PLAYING)
-    check(browser, path)
+    check(browser, whole)
 
 
 def test_texts_of_a_run_stay_texts(browser: Browser, tmp_path: Path) -> None:
@@ -83,7 +89,7 @@ def test_texts_of_a_run_stay_texts(browser: Browser, tmp_path: Path) -> None:
 
 def test_what_a_text_might_smuggle_in_is_not_run(browser: Browser, tmp_path: Path) -> None:
     """The page's policy is a second wall: it stops a script even where escaping is broken."""
-    path = page(tmp_path, None, 1)
+    path = page(tmp_path, None)
     path.write_text(path.read_text().replace("</main>", f"{fake_run.HOSTILE}</main>"))
     browser.open(path)
     assert browser.ask("window.hacked") is None
@@ -94,7 +100,7 @@ def test_what_a_text_might_smuggle_in_is_not_run(browser: Browser, tmp_path: Pat
 def test_a_page_without_lives_or_without_a_map_is_whole(
     browser: Browser, tmp_path: Path, gallery: Gallery | None
 ) -> None:
-    path = page(tmp_path, gallery, 2)
+    path = page(tmp_path, gallery)
     browser.open(path, width=390)
     check(browser, path)
     assert browser.ask("document.getElementById('replay') !== null") == (gallery is not None)
