@@ -72,7 +72,7 @@ def _life(one: Replay, strategies: Mapping[int, str]) -> dict[str, Any]:
     """Return what replay.js needs of a life."""
     count = len(one.action)
     first = max(0, count + 1 - MAX_MOMENTS)
-    end = f"died of {one.cause}" if one.end == "died" else one.end
+    end = f"died ({one.cause})" if one.end == "died" else one.end
     cut = f", of which the last {count - first} are here" if first else ""
     vitals = np.nan_to_num(one.vitals).round(3).tolist()
     chances = [*np.nan_to_num(one.probabilities).round(3).tolist(), []]

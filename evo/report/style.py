@@ -41,7 +41,7 @@ p { max-width: 50rem; }
 .notice { border-left: 4px solid var(--series-2); background: var(--card); padding: 0.6rem 1rem; }
 .grid { display: grid; gap: 1.25rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 28rem), 1fr)); }
 figure { margin: 0; padding: 0.9rem 1rem; background: var(--card); border-radius: 8px; }
-section > figure { max-width: 44rem; }
+section > figure { max-width: 36rem; }
 figure h3 { font-size: 1rem; margin: 0 0 0.4rem; }
 figcaption { font-size: 0.875rem; }
 svg { display: block; width: 100%; height: auto; }

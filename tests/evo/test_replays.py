@@ -1,6 +1,7 @@
 """Which lives are kept: typical ones, the longest, a death of each cause; what cannot be shown costs no run its end."""
 
 import numpy as np
+import pytest
 
 from evo.replays import choose, keep
 from fitness.engines.scripted import ScriptedEngine
@@ -43,6 +44,10 @@ def test_no_life_is_shown_twice() -> None:
     assert only.title == "best genome: a typical life"
 
 
+@pytest.mark.fault(
+    "a life that is to be looked at cannot be lived again",
+    "it is left out of `replays.parquet` and listed in `faults.parquet`; the run ends as it would have",
+)
 def test_a_life_that_cannot_be_lived_again_is_a_fault_and_the_others_are_kept() -> None:
     lived = live()
     chosen = choose(lived, lived, ())

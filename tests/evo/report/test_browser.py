@@ -63,7 +63,7 @@ def test_a_life_is_stepped_through_with_keys_alone(browser: Browser, whole: Path
         told.append(browser.ask(WHERE).split(":")[0])
     assert told == [f"Step {step} of 6" for step in (1, 2, 1, 6, 6, 0, 0)]
     browser.press("End")
-    assert browser.ask(WHERE) == "Step 6 of 6: died of thirst"
+    assert browser.ask(WHERE) == "Step 6 of 6: died (thirst)"
     assert browser.ask("document.getElementById('replay-map').ariaLabel") == "Map: agent in row 1, column 7"
     assert "water0%" in browser.ask("document.getElementById('replay-vitals').textContent")
     browser.press(" ")  # plays from the beginning, for it is at the end
