@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -158,4 +159,6 @@ def test_the_report_needs_nothing_from_outside(run: Path) -> None:
     assert "<svg" in page
     assert "evolved" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
-    assert "<script" not in page
+    assert "default-src 'none'" in page
+    assert re.findall("<script[^>]*>", page) == ['<script type="application/json" id="replay-data">', "<script>"]
+    assert "src=" not in page
