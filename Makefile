@@ -7,7 +7,7 @@ PEERS := .venv-peers
 PEERS_STAMP := $(PEERS)/.installed
 FAST := not slow and not gpu and not network
 
-.PHONY: help evolve test test-all check format bench bench-peers clean
+.PHONY: help evolve test test-all browser check format bench bench-peers clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -16,10 +16,10 @@ help: ## Show this list
 evolve: $(STAMP) ## Breed a population and print how much better it survives (about 5 minutes on 2 cores)
 	$(BIN)/forager evolve experiment=quickstart $(ARGS)
 
-test: $(STAMP) ## Run the fast tests, offline
+test: $(STAMP) browser ## Run the fast tests, offline
 	$(BIN)/python -m pytest -m "$(FAST)" $(ARGS)
 
-test-all: $(STAMP) ## Run every test that needs neither a GPU nor the network, with 10,000 hostile inputs
+test-all: $(STAMP) browser ## Run every test that needs neither a GPU nor the network, with 10,000 hostile inputs
 	FUZZ=1000 $(BIN)/python -m pytest -m "not gpu and not network" $(ARGS)
 
 check: $(STAMP) ## Lint, format, types and import layers
@@ -36,6 +36,12 @@ bench: $(STAMP) ## Measure everything beside its peers; takes a quarter of an ho
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 bench-peers: $(PEERS_STAMP) ## Install vLLM, populora and TRL for `make bench` (3.5 GB into .venv-peers)
+
+# Pages are tested in a real browser where there is one or apt-get can install it; elsewhere those tests are skipped.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+	|| { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium; } \
+	>/dev/null 2>&1 || echo "make: no Chromium, and apt-get cannot install it: tests of pages in a browser are skipped"
 
 clean: ## Remove caches and build products; keeps .venv and outputs/
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

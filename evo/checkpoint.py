@@ -23,8 +23,8 @@ from evo.adapters import KeptAdapters, read_whole
 from evo.algorithms.base import AlgorithmState
 from evo.budget import Pace
 from evo.genome import Genome
-from finetune.moments import Moments, pack, unpack
 from evo.records import Budget
+from finetune.moments import Moments, pack, unpack
 from finetune.policies import Cost
 from fitness.adapter import Adapter
 from fitness.engines.base import Usage

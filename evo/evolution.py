@@ -29,6 +29,7 @@ from evo.pedigree import common_ancestor_depth, effective_founders
 from evo.racing import Racing
 from evo.recorder import Recorder
 from evo.records import Budget, GenerationRecord, GenomeRow, RunFinished, Seconds, Summary
+from evo.replays import choose, keep
 from evo.screening import Screen, Screened
 from evo.stopping import Stop
 from evo.tracking.fanout import Trackers
@@ -161,8 +162,8 @@ def evolve(run: Run, since: Checkpoint | None = None, stop: Stop | None = None) 
         run.recorder.write(record, rows, population, run.algorithm.survivors(), lives, faults)
         run.trackers.on_generation(record, rows)
         worked = before + time.perf_counter() - began
+        run.checkpoints.write(_checkpoint(run, lived, pace, founders, worked, memory))
         generation += 1
-        run.checkpoints.write(_checkpoint(run, generation, pace, founders, spent, worked, memory))
         run.recorder.forget(run.checkpoints.needed())
         stop.end()
     return _finish(run, generation, founders, spent, lambda: before + time.perf_counter() - began)
@@ -181,10 +182,9 @@ def _begin(run: Run, since: Checkpoint | None) -> tuple[float, tuple[Genome, ...
 
 def _checkpoint(
     run: Run,
-    over: int,
+    lived: "_Generation",
     pace: Pace,
     founders: tuple[Genome, ...],
-    spent: Cost,
     wall_seconds: float,
     memory: Memory,
 ) -> Checkpoint:
@@ -192,14 +192,14 @@ def _checkpoint(
     state = run.algorithm.state()
     memory.prune(state.genomes)
     return Checkpoint(
-        generation=over,
+        generation=lived.number + 1,
         name=run.name,
         identity=run.identity,
         row_chunk=run.engine.row_chunk,
         algorithm=state,
         founders=founders,
         usage=run.engine.usage,
-        training=spent,
+        training=lived.spent,
         moments=memory.moments,
         wall_seconds=wall_seconds,
         screen=run.screen.state() if run.screen else None,
@@ -313,7 +313,7 @@ def _screen(run: Run, pace: Pace, population: Sequence[Genome], lives: Lives) ->
 
 
 def _finish(run: Run, over: int, founders: Sequence[Genome], spent: Cost, worked: Callable[[], float]) -> Summary:
-    """Measure frozen and evolved on held-out worlds, write the summary and tell the trackers."""
+    """Measure frozen and evolved on held-out worlds, keep some lives, write the summary and tell the trackers."""
     run.recorder.forget(run.checkpoints.needed())
     budget = _spent(run, spent)
     first = _HELDOUT_SEEDS + _HELDOUT_STRIDE * run.seed
@@ -321,7 +321,10 @@ def _finish(run: Run, over: int, founders: Sequence[Genome], spent: Cost, worked
     frozen, (evolved,) = _express(run, founders), _express(run, [run.algorithm.best()])
     rng = _rng(run.seed, 0, _INTERVALS)
     measured = measure(partial(_roll_out, run), run.environment, frozen, evolved, seeds, rng)
-    run.recorder.write_faults(over, measured.faults)
+    chosen = choose(measured.born, measured.bred, run.causes)
+    replays, faults = keep(run.engine, run.environment, [*frozen, evolved], chosen)
+    run.recorder.write_replays(over, replays)
+    run.recorder.write_faults(over, (*measured.faults, *faults))
     seconds = Seconds(wall=worked(), model=run.engine.usage.model_seconds + spent.seconds)
     summary = Summary(
         run=run.name, environment=run.environment.env_id, seed=run.seed, heldout=measured.table, budget=budget

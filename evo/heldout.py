@@ -32,6 +32,10 @@ class Measured:
     table: tuple[tuple[str, HeldOut], ...]
     """By policy, in the order to show."""
     faults: tuple[Fault, ...]
+    born: Lives
+    """Of the founders."""
+    bred: Lives
+    """Of the best genome."""
 
 
 def measure(
@@ -76,7 +80,7 @@ def measure(
                 HeldOut(score=interval.value, ci=(interval.low, interval.high), lifespan=mean, episodes=len(lengths)),
             )
         )
-    return Measured(tuple(table), (*born.faults, *bred.faults))
+    return Measured(tuple(table), (*born.faults, *bred.faults), born, bred)
 
 
 def _lengths(episodes: Episodes) -> NDArray[np.float64]:

@@ -27,7 +27,8 @@ from fitness.environments.base import EnvironmentConfig, TextVectorEnv
 from fitness.environments.grammar import Grammar
 from fitness.errors import OutputError, listed
 from fitness.files import write_atomically
-from fitness.records import Fault
+from fitness.gallery import Gallery, write_gallery
+from fitness.records import Fault, Replay
 from fitness.rollout import Lives
 from fitness.telemetry import (
     GrowingTable,
@@ -151,10 +152,7 @@ class Recorder:
         faults: Sequence[Fault],
     ) -> None:
         """Write one generation; adapters only of its survivors."""
-        env = self._environment
-        source = Source(
-            run=self._run, generation=record.generation, environment=env.env_id, environment_version=env.version
-        )
+        source = self._source(record.generation)
         names = {"action_names": self._env.action_names, "vital_names": self._env.vital_names}
         write_transitions(self._folder, source, lives.transitions, **names)
         write_episodes(self._folder, source, lives.episodes)
@@ -164,6 +162,17 @@ class Recorder:
         self._genomes.append(record.generation, [row.row() for row in rows])
         self._generations.append(record.generation, [record.row()])
         self.write_faults(record.generation, faults)
+
+    def _source(self, generation: int) -> Source:
+        env = self._environment
+        return Source(run=self._run, generation=generation, environment=env.env_id, environment_version=env.version)
+
+    def write_replays(self, generation: int, replays: Sequence[Replay]) -> None:
+        """Write lives to be looked at."""
+        if replays:
+            env = self._env
+            gallery = Gallery(lives=tuple(replays), actions=env.action_names, vitals=env.vital_names, signs=env.signs)
+            write_gallery(self._folder, self._source(generation), gallery)
 
     def write_faults(self, generation: int, faults: Sequence[Fault]) -> None:
         """Write what broke in a generation; in the held-out worlds, which come after the last."""

@@ -1,8 +1,9 @@
-"""What a rollout leaves behind: whole episodes and single decisions, as structs of arrays.
+"""What a rollout leaves behind: whole episodes and single decisions as structs of arrays, and lives to be looked at.
 
-Owns the two dataclasses that travel from the rollout to telemetry, objectives and fine-tuning. Does not own how they
-are made (fitness/rollout.py) or stored (fitness/telemetry.py). To record one more thing about an episode or a decision,
-add an array here and a column of the same meaning in fitness/telemetry.py, and raise the schema version there.
+Owns the dataclasses that travel from the rollout to telemetry, objectives, fine-tuning and reports. Does not own how
+they are made (fitness/rollout.py, fitness/replay.py) or stored (fitness/telemetry.py). To record one more thing about
+an episode or a decision, add an array here and a column of the same meaning in fitness/telemetry.py, and raise the
+schema version there.
 """
 
 import dataclasses
@@ -104,6 +105,62 @@ class Transitions:
     def __len__(self) -> int:
         """Return the number of decisions."""
         return len(self.agent)
+
+
+COLOURS = ("ink", "grey", "blue", "orange", "green", "purple", "red", "brown", "teal", "pink")
+"""Of signs; a page has a light and a dark shade of each."""
+
+
+@dataclass(frozen=True)
+class Sign:
+    """What may stand in a cell of a world's map.
+
+    Example: `Sign("~", "pond", "blue")`
+    """
+
+    mark: str
+    """One character."""
+    name: str
+    """In a word or two."""
+    colour: str = "ink"
+    """One of `COLOURS`."""
+
+    def __post_init__(self) -> None:
+        """Check the mark and the colour.
+
+        Raises:
+            ValueError: The mark is no single printable character, or the colour is not one of `COLOURS`.
+        """
+        if len(self.mark) != 1 or not self.mark.isprintable():
+            raise ValueError(f"sign.mark: expected one printable character, got {self.mark!r}")
+        if self.colour not in COLOURS:
+            raise ValueError(f"sign.colour: expected one of {', '.join(COLOURS)}, got {self.colour!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """One life to be looked at: t decisions, and how all stood after the last of them."""
+
+    title: str
+    """Why this one."""
+    agent: int
+    """Its id."""
+    seed: int
+    """Of its world."""
+    end: str
+    """One of `ENDS`."""
+    cause: str
+    """What it died of; "" if it did not die."""
+    observation: tuple[str, ...]
+    """t + 1 texts."""
+    action: NDArray[np.int16]
+    """[t] index into the environment's action names."""
+    probabilities: NDArray[np.float32]
+    """[t, actions] that it would do each of them; rows sum to 1."""
+    vitals: NDArray[np.float32]
+    """[t + 1, k] in the order of the environment's vital names."""
+    picture: tuple[str, ...]
+    """t + 1 maps, "" where the environment has none; see `TextVectorEnv.picture`."""
 
 
 Table = TypeVar("Table", Episodes, Transitions)

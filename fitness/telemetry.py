@@ -1,11 +1,12 @@
 """The tables of a run on disk: typed, versioned Parquet that is never seen by half.
 
 Owns the schemas and their version, where each table lies in a run's folder, and the reader that everything which looks
-back at a run goes through. Does not know genomes: `genomes` and `generations` come in as plain rows. Two kinds:
+back at a run goes through. Does not know genomes: `genomes` and `generations` come in as plain rows. Three kinds:
 
 * sharded tables (`transitions`, `episodes`): `telemetry/<table>/generation=0000.parquet`, one file per generation.
   `generation` is a column inside the file as well, so a glob over the folder is a whole table in any Parquet reader.
 * growing tables (`genomes`, `generations`): one small file at the root of the run, rewritten whole each generation.
+* `replays`: one file at the root, written at the end of a run (fitness/gallery.py).
 
 Every page carries a checksum, which is looked at when it is read: a shard that was altered is refused by name.
 To add a column, add it to its schema and to the writer below and raise `SCHEMA_VERSION`; a reader refuses other files.
@@ -84,6 +85,25 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("score", pa.float64()),
             ("rate", pa.float64()),
             ("beta", pa.float64()),
+        ]
+    ),
+    "replays": pa.schema(
+        [
+            ("run", pa.string()),
+            ("generation", pa.int32()),
+            ("title", pa.string()),
+            ("genome", pa.int64()),
+            ("environment", pa.string()),
+            ("environment_version", pa.string()),
+            ("seed", pa.int64()),
+            ("end", pa.string()),
+            ("cause", pa.string()),
+            ("step", pa.int32()),
+            ("observation", pa.string()),
+            ("action", pa.string()),
+            ("probabilities", _FLOATS),
+            ("vitals", _FLOATS),
+            ("picture", pa.string()),
         ]
     ),
     "faults": pa.schema(
@@ -185,7 +205,7 @@ def write_episodes(run_folder: Path, source: Source, episodes: Episodes) -> Path
         "cause": episodes.cause,
         "error": episodes.error,
     }
-    return _write_shard(run_folder, "episodes", source, columns, {})
+    return write_rows(run_folder, "episodes", source, columns, {})
 
 
 def write_transitions(
@@ -222,7 +242,7 @@ def write_transitions(
         "prompt_tokens": transitions.prompt_tokens,
     }
     names = {ACTIONS_KEY: _to_json(action_names), VITALS_KEY: _to_json(vital_names)}
-    return _write_shard(run_folder, "transitions", source, columns, names)
+    return write_rows(run_folder, "transitions", source, columns, names)
 
 
 def remove_shards(run_folder: Path, before: int) -> None:
@@ -368,9 +388,21 @@ def _list_vitals(vitals: NDArray[np.float32], names: Sequence[str]) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, flat, type=_FLOATS)
 
 
-def _write_shard(
+def write_rows(
     run_folder: Path, name: str, source: Source, columns: Mapping[str, Any], metadata: Mapping[bytes, bytes]
 ) -> Path:
+    """Write a table, or its shard of `source.generation`, from its columns and return its path.
+
+    Args:
+        run_folder: outputs/<run>/.
+        name: A key of `SCHEMAS`.
+        source: The columns that are the same in all rows.
+        columns: All others, `genome` among them.
+        metadata: Kept in the file beside the schema's version.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     schema = _versioned(name, metadata)
     rows = len(columns["genome"])
     constants = {

@@ -8,7 +8,6 @@ function that draws into `_canvas(...)` and returns `_to_svg(...)`.
 import html
 import io
 import itertools
-import math
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -17,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evo.records import GenerationRecord, GenomeRow, HeldOut
+from evo.records import GenerationRecord, HeldOut
 from evo.report.ancestry import Ancestor
+from evo.report.bands import Bands
 from evo.report.comparison import Band
 from evo.report.statistics import Interval
-from evo.report.style import COLOURS
+from evo.report.style import PALETTE
+from evo.report.tree import Leaf
+from evo.report.words import Verdict, Word
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,9 +35,13 @@ MAX_POINTS = 300
 # matplotlib wants real colours: these stand for CSS variables, which `_to_svg` puts in their place.
 INK, MUTED, GRID = "#000001", "#000002", "#000003"
 SERIES = tuple(f"#0000{number:02x}" for number in range(0x11, 0x19))
-_VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid"} | {
-    colour: f"--series-{index}" for index, colour in enumerate(SERIES, 1)
-}
+HEAT = tuple(f"#0000{number:02x}" for number in range(0x21, 0x27))
+"""From the lowest to the highest."""
+_VARIABLES = (
+    {INK: "--ink", MUTED: "--muted", GRID: "--grid"}
+    | {colour: f"--series-{index}" for index, colour in enumerate(SERIES, 1)}
+    | {colour: f"--heat-{index}" for index, colour in enumerate(HEAT, 1)}
+)
 BLUE, ORANGE, GREEN, PURPLE, RED, BROWN, TEAL, PINK = SERIES
 
 _STYLE: dict[Any, Any] = {
@@ -80,10 +86,11 @@ def draw_heldout(heldout: Sequence[tuple[str, HeldOut]]) -> str:
         return _to_svg(figure, "heldout", f"Held-out scores with 95% intervals: {label}")
 
 
-def draw_scores(records: Records) -> str:
-    """Draw best, median and mean score over the generations, between the yardstick's two ends."""
+def draw_scores(records: Records, bands: Bands) -> str:
+    """Draw best, median and mean score over the generations, between the yardstick's two ends, over members' bands."""
     with _style():
         figure, (axes,) = _canvas()
+        _draw_bands(axes, bands)
         for level in (0.0, 1.0):
             axes.axhline(level, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         _name_level(axes, 0, "random", offset=3)
@@ -94,10 +101,11 @@ def draw_scores(records: Records) -> str:
         return _to_svg(figure, "scores", f"Best, median and mean score by generation; the median goes {label}")
 
 
-def draw_lifespans(records: Records) -> str:
-    """Draw best and mean lifespan over the generations."""
+def draw_lifespans(records: Records, bands: Bands) -> str:
+    """Draw best and mean lifespan over the generations, over the bands of single lives."""
     with _style():
         figure, (axes,) = _canvas()
+        _draw_bands(axes, bands)
         _lines(axes, records, {"best": "best_lifespan", "mean": "mean_lifespan"}, (ORANGE, GREEN))
         axes.set_ylabel("decisions lived")
         axes.set_ylim(bottom=0)
@@ -171,19 +179,11 @@ def draw_seconds(records: Records) -> str:
         return _to_svg(figure, "seconds", "Seconds of each generation: living, fine-tuning, other")
 
 
-def draw_lineage(rows: Sequence[GenomeRow], line: Sequence[Ancestor]) -> str:
+def draw_lineage(bands: Bands, line: Sequence[Ancestor]) -> str:
     """Draw the scores of all genomes as bands, and over them the line of descent of the best."""
-    scores: dict[int, list[float]] = {}
-    for row in rows:
-        if math.isfinite(row.score):
-            scores.setdefault(row.generation, []).append(row.score)
-    generations = sorted(scores)
-    generations = [generations[index] for index in _thin(len(generations))]
-    limits = np.array([np.quantile(scores[generation], (0, 0.25, 0.75, 1)) for generation in generations]).T
     with _style():
         figure, (axes,) = _canvas()
-        axes.fill_between(generations, limits[0], limits[3], color=BLUE, alpha=0.15, linewidth=0, label="all genomes")
-        axes.fill_between(generations, limits[1], limits[2], color=BLUE, alpha=0.3, linewidth=0, label="middle half")
+        _draw_bands(axes, bands)
         births = [ancestor.born for ancestor in line]
         axes.plot(births, [a.last.score for a in line], "o-", color=ORANGE, label="line of the best", markersize=4)
         axes.set_ylabel("score")
@@ -225,12 +225,89 @@ def draw_bands(bands: Mapping[str, Band], name: str, label: str) -> str:
 def to_file(svg: str) -> str:
     """Return a figure as the text of a file that stands alone, in light or dark as its reader likes."""
     alone = svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
-    return re.sub(r"(<svg[^>]*>)", lambda head: f"{head[0]}<style>{COLOURS}</style>", alone, count=1)
+    return re.sub(r"(<svg[^>]*>)", lambda head: f"{head[0]}<style>{PALETTE}</style>", alone, count=1)
 
 
 def _look(place: int) -> tuple[str, str]:
     """Return colour and line of the curve at a place; every eight the colours come again."""
     return SERIES[place % len(SERIES)], ("-", "--", ":")[place // len(SERIES) % 3]
+
+
+def draw_tree(leaves: Sequence[Leaf], best: int) -> str:
+    """Draw who descends from whom: a point for each birth, coloured by its score, and a line from its first parent."""
+    score = np.array([leaf.row.score for leaf in leaves], float)
+    known = np.isfinite(score)
+    low, high = (score[known].min(), score[known].max()) if known.any() else (0.0, 1.0)
+    limits = np.linspace(low, high, len(HEAT) + 1)
+    heat = np.clip(np.searchsorted(limits, score, side="right") - 1, 0, len(HEAT) - 1)
+    points = np.array([(leaf.born, leaf.height) for leaf in leaves], float)
+    size = 5 if len(leaves) < 200 else 3
+    tuned = [leaf for leaf in leaves if leaf.row.operator == "finetune"]
+    with _style():
+        figure, (axes,) = _canvas(height=min(9.0, 3.2 + 0.04 * points[:, 1].max()), width=11.0)
+        _edges(axes, points, [leaf for leaf in leaves if leaf not in tuned], color=MUTED, linewidth=0.6)
+        _edges(axes, points, tuned, color=GREEN, linewidth=1.6, linestyle=(0, (3, 1)), label="fine-tuned")
+        for level, colour in enumerate(HEAT):
+            label = f"score {limits[level]:.2f} to {limits[level + 1]:.2f}"
+            axes.plot(*points[known & (heat == level)].T, "o", color=colour, markersize=size, label=label)
+        axes.plot(*points[~known].T, "o", color=MUTED, markersize=size, markerfacecolor="none")
+        ring = [place for place, leaf in enumerate(leaves) if leaf.row.id == best]
+        axes.plot(*points[ring].T, "o", color=INK, markersize=9, markerfacecolor="none", label="the best")
+        axes.set_yticks([])
+        axes.grid(visible=False, axis="y")
+        _finish(axes, reverse=True)
+        label = f"{len(leaves)} births, {len(tuned)} of them by fine-tuning, by generation and coloured by score"
+        return _to_svg(figure, "tree", f"Who descends from whom: {label}")
+
+
+def draw_words(verdict: Verdict) -> str:
+    """Draw how common the clauses that won (left) and lost (right) were, among all and among those who were left."""
+    rows = max(len(verdict.won), len(verdict.lost))
+    with _style():
+        figure, panels = _canvas(rows=rows, columns=2, height=0.4 + 1.25 * rows)
+        for column, words in enumerate((verdict.won, verdict.lost)):
+            for row in range(rows):
+                axes = panels[2 * row + column]
+                if row < len(words):
+                    _draw_word(axes, words[row], ORANGE if words is verdict.lost else GREEN)
+                else:
+                    axes.set_axis_off()
+        said = [", ".join(word.clause for word in words) or "none" for words in (verdict.won, verdict.lost)]
+        return _to_svg(figure, "words", f"Clauses that won: {said[0]} Clauses that lost: {said[1]}")
+
+
+def _draw_word(axes: "Axes", word: Word, colour: str) -> None:
+    kept = _thin(len(word.among_all))
+    left = kept[kept < len(word.among_left)]
+    axes.plot(kept, 100 * np.array(word.among_all)[kept], color=MUTED, linewidth=1, linestyle=(0, (3, 2)))
+    axes.plot(left, 100 * np.array(word.among_left)[left], color=colour, marker="o" if len(left) <= 40 else "")
+    axes.set_title(word.clause if len(word.clause) <= 32 else f"{word.clause[:30]}...")
+    axes.set_ylim(-4, 104)
+    axes.set_yticks([0, 50, 100], ["0", "50", "100%"])
+    _finish(axes, legend=False)
+    axes.set_xlabel("")
+
+
+def _edges(axes: "Axes", points: Floats, children: Sequence[Leaf], **style: Any) -> None:
+    """Draw the lines of some births from their first parents, all as one path."""
+    ends = [((leaf.born, leaf.height), points[leaf.parent]) for leaf in children if leaf.parent is not None]
+    path = np.array([point for child, parent in ends for point in (parent, child, (np.nan, np.nan))], float)
+    axes.plot(*path.reshape(-1, 2).T, zorder=1, **style)
+
+
+def _draw_bands(axes: "Axes", bands: Bands) -> None:
+    """Draw the middle half and the middle 80% of what bands are made of."""
+    generations = sorted(bands)
+    generations = [generations[index] for index in _thin(len(generations))]
+    if not generations:
+        return
+    limits = np.array([bands[generation] for generation in generations]).T
+    if len(generations) > 1:
+        axes.fill_between(generations, limits[0], limits[3], color=BLUE, alpha=0.15, linewidth=0, label="middle 80%")
+        axes.fill_between(generations, limits[1], limits[2], color=BLUE, alpha=0.25, linewidth=0, label="middle half")
+    else:  # an area has no width over a single generation
+        axes.vlines(generations, limits[0], limits[3], color=BLUE, alpha=0.3, linewidth=6, label="middle 80%")
+        axes.vlines(generations, limits[1], limits[2], color=BLUE, alpha=0.5, linewidth=6, label="middle half")
 
 
 def _style() -> AbstractContextManager[None]:
@@ -240,11 +317,11 @@ def _style() -> AbstractContextManager[None]:
     return style
 
 
-def _canvas(rows: int = 1, columns: int = 1, height: float = 2.7) -> tuple["Figure", list["Axes"]]:
+def _canvas(rows: int = 1, columns: int = 1, height: float = 2.7, width: float = 4.8) -> tuple["Figure", list["Axes"]]:
     # Figure and not pyplot: no global state, no display, usable from any thread.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.2, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     return figure, list(np.ravel(figure.subplots(rows, columns)))
 
 
@@ -312,7 +389,9 @@ def _finish(axes: "Axes", *, legend: bool = True, reverse: bool = False) -> None
         axes.set_xlim(middle - 0.5, middle + 0.5)
         axes.set_xticks([middle])
     if legend:
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), handlelength=1.2, reverse=reverse)
+        above = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1), "ncols": 4 if len(axes.get_lines()) > 4 else 3}
+        beside = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "reverse": reverse}
+        axes.legend(handlelength=1.2, columnspacing=1.2, **(beside if axes.get_title("left") else above))
 
 
 def _to_svg(figure: "Figure", name: str, label: str) -> str:

@@ -5,6 +5,8 @@ Owns what stands where, and the words. Every text that comes from the run is esc
 nothing to show) and name it in `_SECTIONS`.
 """
 
+import base64
+import hashlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
@@ -13,16 +15,27 @@ from pathlib import Path
 from evo.records import GenerationRecord, GenomeRow
 from evo.report import figures
 from evo.report.ancestry import Ancestor, rank, trace
+from evo.report.bands import spread
+from evo.report.lives import SCRIPT, show_lives
 from evo.report.reading import RunFolder, read_run
 from evo.report.style import STYLE
+from evo.report.tree import plant
+from evo.report.words import clauses, judge
 from fitness.files import write_text_atomically
 
 TOP_GENOMES = 10
 """Rows of the table of the best genomes."""
+TOP_WORDS = 4
+"""Clauses that won, and as many that lost."""
 MAX_STEPS = 24
 """Steps of the best genome's line that are shown open; the middle of a longer one is folded away."""
 MAX_ROWS = 200
 """Rows of the table of generations; all of them are in generations.parquet."""
+
+
+_DIGEST = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+_POLICY = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{_DIGEST}'"
+"""Nothing is fetched from anywhere, and no script runs but ours, whatever texts a run may hold."""
 
 
 def write_report(run_folder: Path) -> Path:
@@ -43,7 +56,8 @@ def render(run: RunFolder) -> str:
     body = "\n".join(section(run) for section in _SECTIONS)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
         f"<title>{escape(run.name)} - Forager</title>\n<style>{STYLE}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
@@ -91,9 +105,15 @@ def _show_population(run: RunFolder) -> str:
     records = run.generations
     if not records:
         return ""
+    scores = figures.draw_scores(records, spread((row.generation, row.score) for row in run.genomes))
+    told = "On the seeds that select; optimistic for the best. Bands: members, over all their worlds so far."
     parts = [
-        _figure("Score", figures.draw_scores(records), "On the seeds that select; optimistic for the best."),
-        _figure("Lifespan", figures.draw_lifespans(records), "Mean decisions lived, of the best genome and of all."),
+        _figure("Score", scores, told),
+        _figure(
+            "Lifespan",
+            figures.draw_lifespans(records, run.lifespans),
+            "Mean decisions lived, of the best genome and of all. Bands: single lives.",
+        ),
         _figure("How lives ended", figures.draw_deaths(records), "Share of each generation's episodes."),
         _figure(
             "Diversity",
@@ -126,8 +146,52 @@ def _show_lineage(run: RunFolder) -> str:
         f"From a founder to genome {ranked[0].id}, the fittest of the last generation, by the parent that most was "
         "taken from. <mark>Marked</mark> clauses are not in the step before."
     )
-    drawing = _figure("Scores along the line", figures.draw_lineage(run.genomes, line), "Each point: a genome's birth.")
+    bands = spread((row.generation, row.score) for row in run.genomes)
+    drawing = _figure("Scores along the line", figures.draw_lineage(bands, line), "Each point: a genome's birth.")
     return _section("How the best one came to be", f'<p class="muted">{note}</p>\n{_line(line)}\n{drawing}')
+
+
+def _show_tree(run: RunFolder) -> str:
+    leaves = plant(run.genomes)
+    if not leaves:
+        return ""
+    births = len({row.id for row in run.genomes})
+    told = "Each point: a birth, coloured by the score that the genome came to; each line: from its first parent."
+    if len(leaves) < births:
+        told += f" {len(leaves):,} of {births:,}: those that the last generation descends from, at most the latest."
+    drawing = _figure("Phylogeny", figures.draw_tree(leaves, rank(run.genomes)[0].id), told)
+    return _section("Who descends from whom", f'<div class="scroll wide">{drawing}</div>')
+
+
+def _show_words(run: RunFolder) -> str:
+    verdict = judge(run.genomes, TOP_WORDS)
+    if not (verdict.won or verdict.lost):
+        return ""
+    note = (
+        "How common a clause was among those whom selection left (solid: they lived on, or have children) and among "
+        "all (dashed). Gain: the first share less the second, summed over generations. A clause may also win by luck, "
+        "or because it came with a good genome. <em>Contested</em>: generations in which some had it and some had not."
+    )
+    heads = ["clause", "gain", "at first", "at last", "contested"]
+    rows = [
+        [
+            word.clause,
+            f"{word.gain:+.2f}",
+            *(f"{100 * word.among_all[end]:.0f}%" for end in (0, -1)),
+            str(word.contested),
+        ]
+        for word in (*verdict.won, *reversed(verdict.lost))
+    ]
+    drawing = _figure("Won (left) and lost (right)", figures.draw_words(verdict), "")
+    table = _table(heads, rows, numeric=range(1, 5))
+    return _section("Words that won and lost", f'<p class="muted">{note}</p>\n{_grid([drawing, table])}')
+
+
+def _show_lives(run: RunFolder) -> str:
+    if run.gallery is None:
+        return ""
+    body = show_lives(run.gallery, {row.id: row.strategy for row in run.genomes})
+    return _section("Lives, step by step", body) if body else ""
 
 
 def _show_genomes(run: RunFolder) -> str:
@@ -155,8 +219,11 @@ _SECTIONS: tuple[Callable[[RunFolder], str], ...] = (
     _show_head,
     _show_heldout,
     _show_population,
-    _show_finetuning,
+    _show_words,
+    _show_tree,
     _show_lineage,
+    _show_lives,
+    _show_finetuning,
     _show_genomes,
     _show_details,
 )
@@ -178,10 +245,10 @@ def _line(line: Sequence[Ancestor]) -> str:
 
 def _step(ancestor: Ancestor, parent: Ancestor | None) -> str:
     row = ancestor.last
-    known = set(_clauses(parent.last.strategy)) if parent else None
+    known = set(clauses(parent.last.strategy)) if parent else None
     text = " ".join(
         escape(clause) if known is None or clause in known else f"<mark>{escape(clause)}</mark>"
-        for clause in _clauses(row.strategy)
+        for clause in clauses(row.strategy)
     )
     other = [str(identity) for identity in row.parents[1:]]
     also = f" with {', '.join(other)}" if other else ""
@@ -190,11 +257,6 @@ def _step(ancestor: Ancestor, parent: Ancestor | None) -> str:
         f"score {_number(row.score, 3)} over {row.count:,} episodes"
     )
     return f'<li><span class="muted">{facts}</span><br>{text}</li>\n'
-
-
-def _clauses(strategy: str) -> list[str]:
-    """Split a strategy at its full stops, which stay with their clause."""
-    return [f"{part}." for part in strategy.strip().rstrip(".").split(". ")]
 
 
 def _genome_cells(row: GenomeRow) -> list[str]:

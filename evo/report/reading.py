@@ -5,14 +5,16 @@ Owns the way back from the files to the records of evo/records.py. Does not own 
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from evo.records import GenerationRecord, GenomeRow, Seconds, Summary
+from evo.report.bands import Bands, spread
 from fitness.errors import OutputError
+from fitness.gallery import Gallery, read_gallery
 from fitness.telemetry import read_table, table_path
 
 
@@ -34,6 +36,10 @@ class RunFolder:
     """config.yaml as text."""
     manifest: str
     """manifest.json as text."""
+    lifespans: Bands = field(default_factory=dict)
+    """Of the single lives of each generation whose telemetry is there."""
+    gallery: Gallery | None = None
+    """Lives to be looked at; None until the run has come to its end, or if none could be kept."""
 
 
 def read_run(folder: Path) -> RunFolder:
@@ -53,6 +59,8 @@ def read_run(folder: Path) -> RunFolder:
         seconds=read_seconds(folder),
         config=_read_text(config),
         manifest=_read_text(folder / "manifest.json"),
+        lifespans=_read_lifespans(folder),
+        gallery=read_gallery(folder) if table_path(folder, "replays").is_file() else None,
     )
 
 
@@ -132,6 +140,17 @@ def _read_rows(folder: Path, name: str) -> list[dict[str, Any]]:
         return []
     rows: list[dict[str, Any]] = read_table(folder, name).drop_columns(["run"]).to_pylist()
     return rows
+
+
+def _read_lifespans(folder: Path) -> Bands:
+    columns = ["generation", "length", "end"]
+    try:
+        table = read_table(folder, "episodes", columns=columns)
+    except OutputError:  # telemetry may be forgotten, and a band is no reason to have no page
+        return {}
+    generations, lengths, ends = (table[name].to_pylist() for name in columns)
+    lived = zip(generations, lengths, ends, strict=True)
+    return spread((generation, length) for generation, length, end in lived if end != "failed")
 
 
 def _to_record(row: dict[str, Any]) -> GenerationRecord:

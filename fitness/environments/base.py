@@ -5,7 +5,8 @@ horizon (`truncated`); the two never mix. An episode that is over stays as it is
 disabled).
 
 To add an environment: derive an `EnvironmentConfig` (its knobs) and a `TextVectorEnv`, name the config in a YAML file
-under `conf/environment/`, and run `fitness.environments.conformance.check_environment` over it.
+under `conf/environment/`, and run `fitness.environments.conformance.check_environment` over it. With `signs` and
+`picture` a report shows its lives on a map.
 """
 
 from abc import ABC, abstractmethod
@@ -18,6 +19,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from fitness.environments.grammar import Grammar
+from fitness.records import Sign
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -38,6 +40,8 @@ class TextVectorEnv(gymnasium.vector.VectorEnv[tuple[str, ...], Ints, Any], ABC)
     """The strategies that agents of this environment may be told."""
     horizon: int
     """Steps after which an episode is outlived."""
+    signs: tuple[Sign, ...] = ()
+    """What stands in the cells of a map, the agent first; none if there is no map."""
 
     def __init__(self, num_envs: int, longest_text: int) -> None:
         """Declare Gymnasium's spaces for `num_envs` episodes."""
@@ -58,6 +62,13 @@ class TextVectorEnv(gymnasium.vector.VectorEnv[tuple[str, ...], Ints, Any], ABC)
     @abstractmethod
     def observe(self) -> list[str]:
         """Return what each of the n agents is told now."""
+
+    def picture(self) -> list[str]:
+        """Return a map of each of the n episodes for people to look at; an environment may leave this out.
+
+        A map is lines of equal length joined by line breaks, and each character is the mark of one of `signs`.
+        """
+        return [""] * self.num_envs
 
     @abstractmethod
     def expert_actions(self) -> Ints:

@@ -179,6 +179,25 @@ def _check_vitals(config: EnvironmentConfig) -> None:
         _demand(finite, "vitals", "finite numbers in [0, 1]", env.vitals)
 
 
+def _check_pictures(config: EnvironmentConfig) -> None:
+    """A map has lines of equal length made of the environment's signs, and drawing it changes nothing."""
+    env, actions = config.make(len(_SEEDS)), sample_actions(config, _SEEDS)
+    marks = {sign.mark for sign in env.signs}
+    _demand(len(marks) == len(env.signs), "signs", "different marks", [sign.mark for sign in env.signs])
+    env.begin(_SEEDS, np.arange(len(_SEEDS)))
+    for chosen in actions:
+        before = _shown(env)
+        maps = env.picture()
+        again = env.picture()
+        _demand(isinstance(maps, list) and len(maps) == env.num_envs, "picture", f"{env.num_envs} maps", maps)
+        _demand(again == maps and _shown(env) == before, "picture", "no change by drawing", "a changed episode")
+        for one in maps:
+            _demand(isinstance(one, str) and bool(one) == bool(marks), "picture", "a map if there are signs", one)
+            _demand({*one} - {"\n"} <= marks, "picture", f"marks of signs ({''.join(sorted(marks))})", one)
+            _demand(len({len(line) for line in one.split("\n")}) == 1, "picture", "lines of equal length", one)
+        env.advance(chosen)
+
+
 def _check_actions(config: EnvironmentConfig) -> None:
     """The expert's actions are legal, looking changes nothing, and illegal actions are refused."""
     env = config.make(4)
@@ -249,6 +268,7 @@ _CHECKS: Sequence[Callable[[EnvironmentConfig], None]] = (
     _check_ends,
     _check_rest,
     _check_vitals,
+    _check_pictures,
     _check_determinism,
     _check_reset,
     _check_grammar,

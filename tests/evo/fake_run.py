@@ -7,7 +7,8 @@ import numpy as np
 
 from evo.records import Budget, GenerationRecord, GenomeRow, HeldOut, RunStarted, Seconds, Summary
 from fitness.files import write_text_atomically
-from fitness.records import Episodes
+from fitness.gallery import Gallery
+from fitness.records import Episodes, Replay, Sign
 from fitness.telemetry import GrowingTable, Source, write_episodes
 
 RUN = "fake"
@@ -105,7 +106,7 @@ def genomes(generation: int, before: tuple[GenomeRow, ...] = ()) -> tuple[Genome
     parents = sorted(before, key=lambda row: -row.fitness)[: MEMBERS // 2]
     kept = [replace(row, generation=generation, count=row.count + 8) for row in parents]
     first = max(row.id for row in before) + 1
-    operators = ("strategy crossover", "adapter mutation", "fine-tuning")
+    operators = ("strategy crossover", "adapter mutation", "finetune")
     children = [
         _row(
             first + place,
@@ -135,6 +136,36 @@ def write_run(folder: Path, generations: int = 3, *, finished: bool = True, fine
     if finished:
         write_text_atomically(folder / "summary.json", summary().to_json())
     return folder
+
+
+HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'><!-- ]]> \u2028 &amp;"
+
+
+def gallery(*, steps: int = 6, signs: bool = True, title: str = "best genome: a typical life") -> Gallery:
+    """Return a life in which an agent goes east along a line of cells while its water falls, and a hostile one."""
+
+    def life(name: str, seen: str) -> Replay:
+        return Replay(
+            title=name,
+            agent=0,
+            seed=7,
+            end="died",
+            cause="thirst",
+            observation=tuple(f"{seen} {step}" for step in range(steps + 1)),
+            action=np.arange(steps, dtype=np.int16) % 2,
+            probabilities=np.tile(np.array([[0.75, 0.25]], np.float32), (steps, 1)),
+            vitals=np.linspace((1.0, 0.5), (0.0, 0.5), steps + 1).astype(np.float32),
+            picture=tuple("." * (step % 9) + "@" + "." * (8 - step % 9) + "\n" + "~" * 9 for step in range(steps + 1))
+            if signs
+            else ("",) * (steps + 1),
+        )
+
+    return Gallery(
+        lives=(life(title, "water low here"), life(HOSTILE, HOSTILE)),
+        actions=("east", "rest"),
+        vitals=("water", "warmth"),
+        signs=(Sign("@", "agent"), Sign(".", "ground", "grey"), Sign("~", "pond", "teal")) if signs else (),
+    )
 
 
 def source(generation: int) -> Source:

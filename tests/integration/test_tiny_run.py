@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from fitness.adapter import AdapterStack, load_adapter
+from fitness.gallery import read_gallery
 from fitness.model import ModelConfig, PopulationModel, load_base_model
 from fitness.organism import FOLDER, SUFFIX
 from fitness.telemetry import SCHEMA_VERSION, VERSION_KEY, read_table, table_path
@@ -92,6 +94,15 @@ def test_members_of_a_generation_live_in_the_same_worlds(run: Path) -> None:
         assert all(seed < 400_000_000 for seeds in worlds.values() for seed in seeds)
 
 
+def test_some_lives_are_kept_to_be_looked_at(run: Path) -> None:
+    lives = read_gallery(run).lives
+    best = json.loads((run / "best.json").read_text())["genome"]
+    assert [one.agent for one in lives[:2]] == [best, best]
+    assert len(lives[1].action) >= len(lives[0].action)
+    assert all(one.seed >= 500_000_000 and one.end in ("died", "outlived") for one in lives)
+    assert all((one.probabilities[range(len(one.action)), one.action] > 0).all() for one in lives)
+
+
 def test_the_phylogeny_links_every_child_to_its_parents(run: Path) -> None:
     rows = list(csv.DictReader((run / "phylogeny.csv").read_text().splitlines()))
     known = {row["id"] for row in rows}
@@ -134,8 +145,9 @@ def test_the_same_seed_gives_the_same_genomes_and_the_same_summary(outputs: str)
     for summary in summaries:
         del summary["run"]
     assert summaries[0] == summaries[1]
-    a, b = (read_table(folder, "transitions").drop_columns(["run"]) for folder in (first, second))
-    assert a.equals(b)
+    for table in ("transitions", "replays"):
+        a, b = (read_table(folder, table).drop_columns(["run"]) for folder in (first, second))
+        assert a.equals(b)
 
 
 def test_w_and_b_keeps_the_run_offline_beside_it(run: Path) -> None:
@@ -147,4 +159,6 @@ def test_the_report_needs_nothing_from_outside(run: Path) -> None:
     assert "<svg" in page
     assert "evolved" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
-    assert "<script" not in page
+    assert "default-src 'none'" in page
+    assert re.findall("<script[^>]*>", page) == ['<script type="application/json" id="replay-data">', "<script>"]
+    assert "src=" not in page

@@ -1,6 +1,7 @@
 """Forage as a Gymnasium vector environment: the world, its percept and its text behind one contract.
 
-Owns nothing but the wiring; see `world.py` for the rules, `text.py` for the words, `policies.py` for scripted lives.
+Owns nothing but the wiring; see `world.py` for the rules, `text.py` for the words, `picture.py` for the map,
+`policies.py` for scripted lives.
 """
 
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from fitness.environments.base import Bools, Ints, TextVectorEnv
 from fitness.environments.forage.config import ForageConfig
 from fitness.environments.forage.percept import Percept, perceive
+from fitness.environments.forage.picture import SIGNS, picture
 from fitness.environments.forage.policies import GRAMMAR, expert
 from fitness.environments.forage.text import LONGEST, MANUAL, render
 from fitness.environments.forage.world import ACTIONS, CAUSES, VITALS, World
@@ -20,7 +22,7 @@ class ForageVectorEnv(TextVectorEnv):
     """A batch of foragers."""
 
     action_names, vital_names, causes = ACTIONS, VITALS, CAUSES
-    manual, grammar = MANUAL, GRAMMAR
+    manual, grammar, signs = MANUAL, GRAMMAR, SIGNS
 
     def __init__(self, *, num_envs: int = 1, config: ForageConfig | None = None, **knobs: Any) -> None:
         """Make `num_envs` episodes from a config, or from its fields given by name."""
@@ -44,6 +46,10 @@ class ForageVectorEnv(TextVectorEnv):
     def observe(self) -> list[str]:
         """Return one line of text per agent."""
         return render(self.percept(), self.config.view)
+
+    def picture(self) -> list[str]:
+        """Return each episode's map."""
+        return picture(self.world)
 
     def expert_actions(self) -> Ints:
         """Return the expert's choices [n]."""

@@ -210,6 +210,27 @@ class ChangesByLooking(Breaks):
         return super().observe()
 
 
+class DrawsWhatHasNoSign(Breaks):
+    def picture(self) -> list[str]:
+        return [one.replace("@", "?") for one in super().picture()]
+
+
+class DrawsRaggedMaps(Breaks):
+    def picture(self) -> list[str]:
+        return [f"{one}." for one in super().picture()]
+
+
+class ChangesByDrawing(Breaks):
+    def picture(self) -> list[str]:
+        self.world.vitals *= np.float32(0.999)
+        return super().picture()
+
+
+class HasSignsButNoMap(Breaks):
+    def picture(self) -> list[str]:
+        return [""] * self.num_envs
+
+
 class ExpertBreaksTheLaw(Breaks):
     def expert_actions(self) -> Ints:
         return super().expert_actions() + 5
@@ -264,6 +285,10 @@ def test_the_breaking_begins_from_an_environment_that_conforms() -> None:
         (SpeaksUnicode, "observation: expected printable ASCII"),
         (SpeaksTooMuch, "observation: expected at most 200 characters"),
         (ChangesByLooking, "expected no change by looking"),
+        (DrawsWhatHasNoSign, r"picture: expected marks of signs \('"),
+        (DrawsRaggedMaps, "picture: expected lines of equal length"),
+        (ChangesByDrawing, "picture: expected no change by drawing"),
+        (HasSignsButNoMap, "picture: expected a map if there are signs"),
         (ExpertBreaksTheLaw, "expert_actions: expected int64"),
         (SaysNothing, "manual: expected printable ASCII text, got ''"),
         (SpeaksInSentences, "action_names: expected a tuple of different lower-case words"),
