@@ -213,12 +213,12 @@ def test_an_unknown_table_names_the_nearest(tmp_path: Path) -> None:
         read_table(tmp_path, "genome")
 
 
-@pytest.mark.parametrize(("version", "told"), [(b"1", "got 1"), (b"3", "got 3"), (b"x", "got x"), (None, "got none")])
+@pytest.mark.parametrize(("version", "told"), [(b"2", "got 2"), (b"4", "got 4"), (b"x", "got x"), (None, "got none")])
 def test_a_file_of_another_version_is_refused(tmp_path: Path, version: bytes | None, told: str) -> None:
     path = write_episodes(tmp_path, _source(0), _episodes())
     table = pq.read_table(path)
     pq.write_table(table.replace_schema_metadata({VERSION_KEY: version} if version else {}), path)
-    with pytest.raises(OutputError, match=rf"generation=0000\.parquet: expected schema version 2, {told}"):
+    with pytest.raises(OutputError, match=rf"generation=0000\.parquet: expected schema version 3, {told}"):
         read_table(tmp_path, "episodes")
 
 
