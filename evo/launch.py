@@ -27,7 +27,7 @@ from evo.racing import Racing
 from evo.recorder import Recorder
 from evo.records import RunStarted, Summary
 from evo.report.page import write_report
-from evo.screening import ValueScreen
+from evo.screening import Screen, ValueScreen
 from evo.senses import Senses
 from evo.start import founders_adapter
 from evo.stopping import stopping
@@ -38,7 +38,9 @@ from evo.tracking.wandb import WandbConfig
 from finetune.methods.base import Method
 from fitness.behaviour import behaviour_names
 from fitness.engines.config import PopulationEngineConfig
+from fitness.engines.population import PopulationEngine
 from fitness.environments.base import EnvironmentConfig
+from fitness.environments.grammar import Grammar
 from fitness.errors import ConfigError, ForagerError
 from fitness.files import discard_drafts
 from fitness.model import ModelConfig
@@ -111,8 +113,7 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
         over=since.generation if since else 0,
         retention=config.retention,
     )
-    screening = cast(ValueScreen | None, config.screening)
-    screen = screening.screening(engine, env.grammar, config.temperature) if screening else None
+    screen = _screen(config, engine, env.grammar)
     algorithm = cast(PopulationConfig, config.algorithm).build(
         env.grammar,
         founders_adapter(config.adapter, spec, config.seed, plan.folder, model.name),
@@ -156,6 +157,12 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
         checkpoints=checkpoints,
         trackers=Trackers(_trackers(config.tracking.values())),
     )
+
+
+def _screen(config: RunConfig, engine: PopulationEngine, grammar: Grammar) -> Screen | None:
+    """Return what says which of the newborn live, if anything does."""
+    screening = cast(ValueScreen | None, config.screening)
+    return screening.screening(engine, grammar, config.temperature) if screening else None
 
 
 def _check_parents(config: RunConfig, algorithm: Algorithm) -> None:

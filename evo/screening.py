@@ -13,7 +13,7 @@ with `screening` that returns what has the methods of `Screen`.
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from evo.genome import Genome
 from finetune.batches import to_read
 from finetune.heads import fitted, predicted
 from finetune.methods.return_regression import TARGETS, returns_of
-from finetune.policies import Policies
+from finetune.policies import Cost, Policies
 from fitness.checks import check_choice, check_integer, check_number
 from fitness.engines.population import PopulationEngine
 from fitness.environments.grammar import Grammar
@@ -171,10 +171,16 @@ class Screen:
             policies = Policies(self._engine.model, self._engine.prompts, agents, _ROWS)
             batch = to_read(observed[some], self._engine.prompts).to(self._engine.model.device)
             found.append(policies.look(batch).states.cpu())
-            self._engine.charge(policies.cost.flops, policies.cost.seconds)
+            self._charge(policies.cost)
             for fault in policies.faults:
                 _log.warning("screening: %s", fault)
         return torch.cat(found)
+
+    def _charge(self, cost: Cost) -> None:
+        """Have the engine count what was spent with its model."""
+        usage = self._engine.usage
+        flops, seconds = usage.forward_flops + cost.flops, usage.model_seconds + cost.seconds
+        self._engine.go_on(replace(usage, forward_flops=flops, model_seconds=seconds), self._engine.row_chunk)
 
 
 def _evenly(values: NDArray[Any], count: int) -> NDArray[Any]:

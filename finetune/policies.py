@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from finetune.batches import Batch
-from finetune.heads import fitted, predicted
+from finetune.heads import predicted
 from finetune.methods.base import Loss, ValueLoss
 from fitness.adapter import AdapterStack
 from fitness.agent import Agent
@@ -59,7 +59,7 @@ class Policies:
             prompts: of the agents' environment.
             agents: P agents; they stay as they are.
             rows_at_once: rows in one forward and backward, at most; bounds each core's memory, changes no result.
-            valued: whether each agent has a value head, of zeros until `begin_heads`.
+            valued: whether each agent has a value head; it is all zeros.
         """
         self.model, self.rows_at_once, self.cost = model, rows_at_once, Cost()
         self.faults: list[str] = []
@@ -69,11 +69,14 @@ class Policies:
         self.temperature = torch.tensor([agent.temperature for agent in agents])
         stack = AdapterStack.of([agent.adapter for agent in agents])
         rows = stack.rows()
-        self._factors = rows.shape[1]
+        self.factors = rows.shape[1]
+        """Columns of an adapter in `weights`."""
         rows = torch.nn.functional.pad(rows, (0, model.width + 1)) if valued else rows
         self.weights = rows.to(model.device)
         """[P, N] every agent's adapter in a row of its own, then its value head; the gradient is in `grad`."""
-        self.stack = stack.of_rows(self.weights[:, : self._factors], slice(None))
+        self.stack = stack.of_rows(self.weights[:, : self.factors], slice(None))
+        self.heads = self.weights[:, self.factors :]
+        """[P, H + 1] the value heads, or [P, 0] (`finetune.heads`)."""
 
     def __len__(self) -> int:
         """Return the number of agents P."""
@@ -89,29 +92,15 @@ class Policies:
 
     def look(self, batch: Batch) -> Pooled:
         """Return the log-probabilities and pooled hidden states of all decisions, as the adapters are now."""
-        sizes = [len(self.actions), self.model.width]
-        return Pooled(*self._of_all(batch, sum(sizes)).split(sizes, dim=2))
-
-    def begin_heads(self, batch: Batch) -> Tensor:
-        """Fit every agent's head to the worth of its decisions; return their log-probabilities [P, n, A].
-
-        A head that already fits when its features begin to move distorts them less (Kumar et al. 2022,
-        https://arxiv.org/abs/2202.10054).
-        """
-        seen = self.look(batch)
-        self.heads(self.weights).copy_(fitted(seen.states, batch.advantage))
-        return seen.scores
-
-    def heads(self, weights: Tensor) -> Tensor:
-        """Return the value heads [p, H + 1] in some agents' rows; of width 0 if there are none."""
-        return weights[:, self._factors :]
+        return _apart(self._of_all(batch, len(self.actions) + self.model.width), len(self.actions))
 
     @torch.no_grad()
     def _of_all(self, batch: Batch, width: int) -> Tensor:
         """Return log-probabilities and, if it is that wide, pooled hidden states of all decisions [P, n, width]."""
         begun = time.perf_counter()
         scores = torch.empty(*batch.lengths.shape, width, device=self.weights.device)
-        self._count(self._in_memory(batch, partial(self._fill, scores, batch)), begun)
+        flops = self._in_memory(batch, partial(self._fill, scores, batch))
+        self.cost += Cost(flops, time.perf_counter() - begun)
         return scores
 
     def _fill(self, scores: Tensor, batch: Batch, groups: Sequence[slice], parts: Sequence[slice]) -> float:
@@ -120,8 +109,7 @@ class Policies:
 
         def score(index: int, columns: slice) -> float:
             members, piece = groups[index], batch.of(groups[index]).part(columns)
-            found = self.pool(read[index], piece, members) if pooled else (self.score(read[index], piece, members),)
-            scores[members, columns] = torch.cat(found, dim=2)
+            scores[members, columns] = self.score(read[index], piece, members, pooled=pooled)
             return self.flops(read[index], piece, pooled=pooled)
 
         read = self.model.side_by_side(lambda members: self.read(members, self.weights[members]), groups)
@@ -153,7 +141,7 @@ class Policies:
         begun = time.perf_counter()
         learnt = self._in_memory(batch, partial(self._learn, _Step(self, batch, start, loss, value)))
         self.weights.grad = torch.cat([one.gradient for one in learnt])
-        self._count(2 * sum(one.flops for one in learnt), begun)
+        self.cost += Cost(2 * sum(one.flops for one in learnt), time.perf_counter() - begun)
         return torch.cat([one.losses for one in learnt])
 
     def _learn(self, step: "_Step", groups: Sequence[slice], parts: Sequence[slice]) -> list["_Learnt"]:
@@ -188,7 +176,7 @@ class Policies:
     def read(self, members: slice, weights: Tensor, *, nothing: bool = False) -> Prefix:
         """Read the members' strategies, or nothing where their rows begin with them, with these rows of weights."""
         told = self.prefixes[members]
-        stack = self.stack.of_rows(weights[:, : self._factors], members)
+        stack = self.stack.of_rows(weights[:, : self.factors], members)
         return self.model.read(stack, [[]] * len(told) if nothing else told)
 
     def whole(self, batch: Batch, members: slice) -> Batch:
@@ -197,21 +185,14 @@ class Policies:
         ids, lengths = pad_rows([[told + row[:length]] for told, row, length in rows])
         return replace(batch, ids=ids, lengths=lengths).to(batch.ids.device)
 
-    def score(self, prefix: Prefix, batch: Batch, members: slice) -> Tensor:
-        """Return log-probabilities [members, n, A]."""
-        return self.model.action_log_probs(prefix, batch.ids, batch.lengths, self.actions, self.temperature[members])
-
-    def pool(self, prefix: Prefix, batch: Batch, members: slice) -> Pooled:
-        """Return log-probabilities [members, n, A] and pooled hidden states [members, n, H]."""
-        return self.model.pooled(prefix, batch.ids, batch.lengths, self.actions, self.temperature[members])
+    def score(self, prefix: Prefix, batch: Batch, members: slice, *, pooled: bool = False) -> Tensor:
+        """Return log-probabilities [members, n, A], and then pooled hidden states as H columns more."""
+        asked = (prefix, batch.ids, batch.lengths, self.actions, self.temperature[members])
+        return torch.cat(self.model.pooled(*asked), dim=2) if pooled else self.model.action_log_probs(*asked)
 
     def flops(self, prefix: Prefix, batch: Batch, *, pooled: bool = False) -> float:
         """Return what scoring, or pooling, `batch` costs."""
         return self.model.forward.flops(prefix, batch.ids.numel(), batch.rows, pooled=pooled)
-
-    def _count(self, flops: float, begun: float) -> None:
-        """Add to the bill."""
-        self.cost += Cost(flops, time.perf_counter() - begun)
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,7 +263,7 @@ class _Step:
     def _read(self, members: slice) -> _Reading:
         weights = self.policies.weights[members].detach().requires_grad_()
         prefix = self.policies.read(members, weights, nothing=self._alone)
-        return _Reading(members, weights, prefix, self.policies.heads(weights))
+        return _Reading(members, weights, prefix, weights[:, self.policies.factors :])
 
     def _part(self, reading: _Reading, columns: slice) -> tuple[Tensor, float]:
         """Go both ways with some decisions; return their part of the mean losses [p], and the forward's cost."""
@@ -294,9 +275,10 @@ class _Step:
 
     def _losses(self, reading: _Reading, batch: Batch, start: Tensor) -> Tensor:
         """Return the loss of each decision [p, b]."""
+        scores = self.policies.score(reading.prefix, batch, reading.members, pooled=self.value is not None)
         if self.value is None:
-            return self.loss(self.policies.score(reading.prefix, batch, reading.members), start, batch)
-        now, states = self.policies.pool(reading.prefix, batch, reading.members)
+            return self.loss(scores, start, batch)
+        now, states = _apart(scores, len(self.policies.actions))
         return self.loss(now, start, batch) + self.value(predicted(reading.heads, states), batch)
 
     @property
@@ -306,6 +288,11 @@ class _Step:
         Hidden states are pooled over a row without its strategy, so that with a value this does not serve.
         """
         return len(self.batch) == 1 and self.policies.model.forward.reads_nothing and self.value is None
+
+
+def _apart(scores: Tensor, actions: int) -> Pooled:
+    """Return what `Policies.score` put side by side."""
+    return Pooled(*scores.tensor_split([actions], dim=2))
 
 
 def _along(now: Tensor, start: Tensor, part: Batch) -> Tensor:

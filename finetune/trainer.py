@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from finetune.batches import Batch
-from finetune.heads import explained_share, predicted
+from finetune.heads import explained_share, fitted, predicted
 from finetune.learners import Learner
 from finetune.losses import entropy, kl_divergence
 from finetune.methods.base import Lesson, Method
@@ -99,7 +99,7 @@ def tune_each(
     valued = lesson.value is not None
     policies = Policies(model, prompts, lesson.pupils or agents, method.trainer.rows_at_once, valued=valued)
     batch = lesson.batch.to(model.device)
-    start = policies.begin_heads(batch) if valued else None
+    start = _fit_heads(policies, batch) if valued else None
     if lesson.pupils or lesson.teachers:
         teachers = Policies(model, prompts, lesson.teachers or agents, method.trainer.rows_at_once)
         start = teachers.log_probs(batch)
@@ -107,6 +107,17 @@ def tune_each(
     elif start is None:
         start = policies.log_probs(batch)
     return _Session(method.trainer, policies, replace(lesson, batch=batch), start).run(rng, learners)
+
+
+def _fit_heads(policies: Policies, batch: Batch) -> Tensor:
+    """Fit every agent's value head to the worth of its decisions; return their log-probabilities [P, n, A].
+
+    A head that already fits when its features begin to move distorts them less (Kumar et al. 2022,
+    https://arxiv.org/abs/2202.10054).
+    """
+    scores, states = policies.look(batch)
+    policies.heads.copy_(fitted(states, batch.advantage))
+    return scores
 
 
 class _Session:
@@ -182,7 +193,7 @@ class _Session:
         if self.lesson.value is None:
             return self.policies.log_probs(part), self.lesson.explained
         end, states = self.policies.look(part)
-        return end, explained_share(predicted(self.policies.heads(self.policies.weights), states), part.advantage)
+        return end, explained_share(predicted(self.policies.heads, states), part.advantage)
 
     def _objection(self, whole: bool, drift: float, doubt: float) -> str:
         """Return why an adapter is refused, or an empty string."""

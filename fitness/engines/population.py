@@ -69,15 +69,8 @@ class PopulationEngine(Engine):
         return self._usage
 
     def go_on(self, spent: Usage, row_chunk: int | None) -> None:
-        """Count on from what was spent before an interruption, with as many rows together as then."""
+        """Count on from `spent`: before an interruption, or by somebody else with this model; rows together as then."""
         self._usage, self.row_chunk = spent, row_chunk
-
-    def charge(self, flops: float, seconds: float) -> None:
-        """Count what somebody else spent with the engine's model."""
-        usage = self._usage
-        self._usage = replace(
-            usage, forward_flops=usage.forward_flops + flops, model_seconds=usage.model_seconds + seconds
-        )
 
     def seat(self, agents: Sequence[Agent]) -> None:
         """Stack the agents' adapters and read their strategies."""

@@ -92,12 +92,8 @@ class WorkerEngine(Engine):
         return self._here().rounding
 
     def go_on(self, spent: Usage, row_chunk: int | None) -> None:
-        """Count on from what was spent before an interruption."""
-        self._before, self.row_chunk = spent, row_chunk
-
-    def charge(self, flops: float, seconds: float) -> None:
-        """See `PopulationEngine.charge`."""
-        self._before = _sum(self._before, Usage(forward_flops=flops, model_seconds=seconds))
+        """Count on from `spent`, whatever the process has counted (see `PopulationEngine.go_on`)."""
+        self._before, self.row_chunk = _sum(self._before, _sum(spent, self.usage, -1)), row_chunk
 
     def seat(self, agents: Sequence[Agent]) -> None:
         """Make `agents` ready."""

@@ -99,6 +99,11 @@ class _Layer:
         """Return the products after attention."""
         return (self.output, self.gates, self.down)
 
+    def think(self, hidden: Tensor, adapters: Mapping[str, Tensor]) -> Tensor:
+        """Add the MLP's output to `hidden` [P, tokens, d]."""
+        gates = self.gates(_normed(self.module.post_attention_layernorm, hidden), adapters)
+        return next(self.down(gated(next(gates), next(gates)), adapters)).add_(hidden)
+
 
 @dataclass(frozen=True, eq=False)
 class _Frame:
@@ -154,18 +159,19 @@ class LlamaForward(Forward):
             if layer is not self.layers[-1]:
                 kv = (_for_queries(keys[-1][:, None], q), _for_queries(values[-1][:, None], q))
                 hidden = self._attend(layer, hidden, q, kv, mask, adapters)
-                hidden = self._think(layer, hidden, adapters)
+                hidden = layer.think(hidden, adapters)
         return Prefix(adapters, tuple(keys), tuple(values), lengths)
 
     def action_logits(self, prefix: Prefix, ids: Tensor, lengths: Tensor, actions: Tensor) -> Tensor:
         """Score the actions after each row (see `Forward.action_logits`)."""
-        return self._head(self._hidden(prefix, ids, lengths.flatten() - 1), actions)
+        return _scored(self.network.lm_head, self._hidden(prefix, ids, lengths.flatten() - 1), actions)
 
     def pooled(self, prefix: Prefix, ids: Tensor, lengths: Tensor, actions: Tensor) -> Pooled:
         """Score the actions and pool all tokens' last hidden states (see `Forward.pooled`)."""
         hidden = self._hidden(prefix, ids, None).unflatten(1, ids.shape[1:])
         ends = (lengths - 1)[..., None, None].expand(-1, -1, 1, hidden.shape[3])
-        return Pooled(self._head(hidden.gather(2, ends).squeeze(2), actions), row_means(hidden, lengths))
+        scores = _scored(self.network.lm_head, hidden.gather(2, ends).squeeze(2), actions)
+        return Pooled(scores, row_means(hidden, lengths))
 
     def flops(self, prefix: Prefix, tokens: int, rows: int, *, pooled: bool = False) -> float:
         """Return what the rows cost (see `Forward.flops`)."""
@@ -184,13 +190,8 @@ class LlamaForward(Forward):
         for i, layer in enumerate(self.layers):
             only = last if layer is self.layers[-1] else None
             hidden = self._look_back(layer, hidden, prefix, (prefix.keys[i], prefix.values[i]), frame, only)
-            hidden = self._think(layer, hidden, prefix.adapters)
+            hidden = layer.think(hidden, prefix.adapters)
         return _normed(self.decoder.norm, hidden)
-
-    def _head(self, hidden: Tensor, actions: Tensor) -> Tensor:
-        """Multiply by the head's rows of the actions only."""
-        head = self.network.lm_head
-        return F.linear(hidden, head.weight[actions], None if head.bias is None else head.bias[actions]).float()
 
     def _weights(self, prefix: Prefix) -> int:
         """Return the weights, adapters included, that every token meets."""
@@ -267,10 +268,11 @@ class LlamaForward(Forward):
         flat = out.transpose(1, 2).reshape(*hidden.shape[:2], -1)
         return next(layer.output(flat, adapters)).add_(hidden)
 
-    def _think(self, layer: _Layer, hidden: Tensor, adapters: Mapping[str, Tensor]) -> Tensor:
-        """Add the MLP's output to `hidden` [P, tokens, d]."""
-        gates = layer.gates(_normed(layer.module.post_attention_layernorm, hidden), adapters)
-        return next(layer.down(gated(next(gates), next(gates)), adapters)).add_(hidden)
+
+def _scored(head: nn.Linear, hidden: Tensor, actions: Tensor) -> Tensor:
+    """Multiply by the head's rows of the actions only."""
+    bias = None if head.bias is None else head.bias[actions]
+    return F.linear(hidden, head.weight[actions], bias).float()
 
 
 def _join(prefix: Tensor, own: Tensor, q: Tensor) -> Tensor:

@@ -92,8 +92,7 @@ def gradients(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     prompts = model.prompts(ACTIONS)
     policies = Policies(model, prompts, taught.pupils or elites, rows, valued=taught.value is not None)
-    heads = policies.heads(policies.weights)
-    heads.copy_(torch.randn(heads.shape, generator=torch.Generator().manual_seed(0)))
+    policies.heads.copy_(torch.randn(policies.heads.shape, generator=torch.Generator().manual_seed(0)))
     start = Policies(model, prompts, taught.teachers or elites, rows).log_probs(taught.batch)
     losses = policies.backward(taught.batch, start, taught.loss, joint=taught.block > 1, value=taught.value)
     assert policies.weights.grad is not None
