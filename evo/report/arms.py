@@ -20,6 +20,8 @@ _SEED = "seed"
 _NO_MATTER = ("tracking", "retention")
 """Parts of the settings that change nothing of what a run comes to."""
 _ENVIRONMENT = "environment"
+_NOT_SET = "not set"
+_Key = tuple[tuple[str, str], ...]
 _LONGEST_NAME = 60
 _STAMP = r"(-\d{8}-\d{6})?(-\d+)?$"
 """What a folder's name may have after its seed, if Forager chose it."""
@@ -61,6 +63,8 @@ class Arm:
     """What sets them apart."""
     runs: tuple[RunResult, ...]
     """In the order given, at least one; of each seed in an environment the first."""
+    repeated: tuple[RunResult, ...]
+    """Runs of seeds that are among `runs` already: they say nothing new."""
 
     def strata(self, value: Callable[[RunResult], float]) -> dict[str, list[float]]:
         """Return environment -> a value of each run in it."""
@@ -103,9 +107,7 @@ def differences(settings: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
 
     Where one run has another component than the others, its own fields go without saying.
     """
-    fields = dict.fromkeys(field for one in settings for field in one if field != _SEED)
-    values = {field: [one.get(field, "not set") for one in settings] for field in fields}
-    differing = {field: given for field, given in values.items() if len(set(given)) > 1}
+    differing = _differing(settings)
     replaced = tuple(field.removesuffix("_target_") for field in differing if field.endswith("._target_"))
     return {
         field: given
@@ -114,19 +116,34 @@ def differences(settings: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
     }
 
 
+def _differing(settings: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
+    """Return all such fields."""
+    fields = dict.fromkeys(field for one in settings for field in one if field != _SEED)
+    values = {field: [one.get(field, _NOT_SET) for one in settings] for field in fields}
+    return {field: given for field, given in values.items() if len(set(given)) > 1}
+
+
 def group(results: Sequence[RunResult]) -> tuple[Arm, ...]:
     """Put runs into arms, in the order in which each arm's first run was given.
 
     Runs are of one arm if the settings that matter are the same. The environment may differ if it is another one
     altogether: then it is a stratum.
     """
-    members: dict[tuple[tuple[str, str], ...], dict[tuple[str, int], RunResult]] = {}
+    members: dict[_Key, dict[tuple[str, int], RunResult]] = {}
+    repeated: dict[_Key, list[RunResult]] = {}
     for result, key in zip(results, _keys(results), strict=True):
         lived = (result.summary.environment, result.summary.seed)
-        members.setdefault(tuple(key.items()), {}).setdefault(lived, result)
+        arm = tuple(key.items())
+        if members.setdefault(arm, {}).setdefault(lived, result) is not result:
+            repeated.setdefault(arm, []).append(result)
     stems = [{_stem(run) for run in runs.values()} for runs in members.values()]
     return tuple(
-        Arm(name=_name(place, stems, dict(key)), settings=dict(key), runs=tuple(runs.values()))
+        Arm(
+            name=_name(place, stems, dict(key)),
+            settings={field: value for field, value in key if value != _NOT_SET},
+            runs=tuple(runs.values()),
+            repeated=tuple(repeated.get(key, ())),
+        )
         for place, (key, runs) in enumerate(members.items())
     )
 
@@ -140,7 +157,7 @@ def _keys(results: Sequence[RunResult]) -> list[dict[str, str]]:
     parts = [(rest, list(range(len(results))))]
     parts += [(own, [i for i, one in enumerate(environments) if one == name]) for name in dict.fromkeys(environments)]
     for settings, places in parts:
-        for field, values in differences([settings[i] for i in places]).items():
+        for field, values in _differing([settings[i] for i in places]).items():
             for place, value in zip(places, values, strict=True):
                 keys[place][field] = value
     return keys

@@ -237,9 +237,14 @@ def _warnings(outcomes: Sequence[Outcome]) -> list[str]:
         for one in outcomes
         if len(one.arm.runs) < FEW
     ]
+    found += [
+        f"{one.arm.name}: {run.folder.name} is left out, for its seed {run.summary.seed} is there already"
+        for one in outcomes
+        for run in one.arm.repeated
+    ]
     commits = {run.commit for one in outcomes for run in one.arm.runs}
     if len(commits) > 1:
-        made = ", ".join(sorted(str(commit)[:9] for commit in commits))
+        made = ", ".join(sorted(f"{str(commit)[:9]}{'+' if str(commit).endswith('+') else ''}" for commit in commits))
         found.append(f"the runs were made by {len(commits)} versions of the code: {made}")
     for what, spent in (("decisions", [one.decisions for one in outcomes]), ("FLOPs", [one.flops for one in outcomes])):
         if min(spent) < (1 - UNEQUAL) * max(spent):

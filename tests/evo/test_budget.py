@@ -65,7 +65,7 @@ def test_a_budget_of_nothing_is_refused(field: str) -> None:
 def test_a_run_stops_at_its_budget_also_after_a_kill(tmp_path: Path) -> None:
     def begin(folder: Path, kill: int | None = None) -> int | None:
         mine = [one for one in OVERRIDES if not one.startswith("generations")]
-        more = ["generations=50", "finals=2", "budget.decisions=1600", f"hydra.run.dir={folder}"]
+        more = ["generations=50", "finals=2", "budget.decisions=1300", f"hydra.run.dir={folder}"]
         process = command(folder, "evolve", *mine, *more, plant=kill_at_write(kill) if kill else None)
         process.join(120)
         return process.exitcode
@@ -79,7 +79,7 @@ def test_a_run_stops_at_its_budget_also_after_a_kill(tmp_path: Path) -> None:
     assert content(cut) == content(whole)
     table = read_table(whole, "generations").to_pylist()
     lived = [row["episodes"] for row in table]
-    assert len(lived) > 3
+    assert len(lived) >= 3
     assert lived == [8] * (len(lived) - 1) + [16]  # the last in twice as many worlds
     assert table[-1]["generations"] == len(table)
     assert table[-1]["training_flops"] == table[-2]["training_flops"] > 0  # and nobody is tuned for nothing
@@ -88,4 +88,4 @@ def test_a_run_stops_at_its_budget_also_after_a_kill(tmp_path: Path) -> None:
         [table[-1]["decisions"], table[-1]["forward_flops"]], rel=0.05
     )
     ordinary = np.diff([0, *(row["decisions"] for row in table)])[:-1].max()
-    assert abs(budget["decisions"] - 1600) <= ordinary
+    assert abs(budget["decisions"] - 1300) <= ordinary

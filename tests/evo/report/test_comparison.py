@@ -47,6 +47,15 @@ def test_runs_are_of_one_arm_if_what_matters_is_the_same(tmp_path: Path) -> None
     assert (tuned.name, tuned.settings) == ("tuned", {"finetune._target_": "mine.Method"})
     assert plain.name == "finetune._target_=null"  # its folders do not agree on a name
     assert plain.strata(lambda run: run.evolved.score) == {"forage": [0.1, 0.2, 0.3]}
+    assert [run.folder.name for run in plain.repeated] == ["plain-0-20260101-120000"]
+
+
+def test_arms_with_the_same_component_may_differ_within_it(tmp_path: Path) -> None:
+    # A third arm has another component, beside which the first two's own fields go without saying in the list of runs.
+    methods = {"slow": "mine.Method, rate: 1", "fast": "mine.Method, rate: 2", "other": "other.Method"}
+    arms = group([read_result(make(tmp_path / f"{name}-0", 0, 0.5, finetune=told)) for name, told in methods.items()])
+    assert [(one.name, len(one.runs)) for one in arms] == [("slow", 1), ("fast", 1), ("other", 1)]
+    assert arms[0].settings == {"finetune._target_": "mine.Method", "finetune.rate": "1"}
 
 
 def test_another_environment_is_a_stratum_and_another_setting_of_it_an_arm(tmp_path: Path) -> None:
