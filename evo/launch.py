@@ -105,14 +105,7 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
     author = Author(engine)
     spec = engine.model.lora_spec(config.adapter.rank, config.adapter.alpha)
     name = since.name if since else plan.folder.resolve().name
-    recorder = Recorder(
-        plan.folder,
-        run=name,
-        environment=environment,
-        adapters=adapters,
-        over=since.generation if since else 0,
-        retention=config.retention,
-    )
+    recorder = _recorder(plan, name, adapters, since)
     screen = _screen(config, engine, env.grammar)
     algorithm = cast(PopulationConfig, config.algorithm).build(
         env.grammar,
@@ -156,6 +149,18 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
         recorder=recorder,
         checkpoints=checkpoints,
         trackers=Trackers(_trackers(config.tracking.values())),
+    )
+
+
+def _recorder(plan: Plan, name: str, adapters: KeptAdapters, since: Checkpoint | None) -> Recorder:
+    """Return what writes the run called `name`."""
+    return Recorder(
+        plan.folder,
+        run=name,
+        environment=cast(EnvironmentConfig, plan.config.environment),
+        adapters=adapters,
+        over=since.generation if since else 0,
+        retention=plan.config.retention,
     )
 
 
