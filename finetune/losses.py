@@ -1,7 +1,8 @@
 """Losses as pure functions of log-probabilities: tensors in, one number per agent and decision out.
 
 Owns the formulas. Shapes: P agents, n decisions, A named actions. To add a loss, write a function here and a method
-that calls it under `finetune/methods/`.
+that calls it under `finetune/methods/`. What TRL has too (SFT, DPO, GRPO) is tested to be the same as there, gradients
+included.
 """
 
 import math

@@ -1,6 +1,6 @@
 """The texts that go with an export: a README with the commands, and a script that trains with TRL.
 
-Kept as text, since TRL is not among Forager's dependencies; the script was tried with trl 1.16 and peft 0.21.
+Kept as text, since none of Forager's own code needs TRL; the tests run the script with trl 1.16 and peft 0.21.
 """
 
 TRAIN = '''\

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,9 @@ RUN = (
     "experiment=tiny", "tracking=none", "population=4", "elites=2", "episodes=2", "generations=2", "heldout=4",
     "finetune.decisions=64", "environment.horizon=40",
 )  # fmt: skip
+
+
+ACTIONS = ("north", "south", "east", "west", "eat", "drink", "rest")
 
 
 @pytest.fixture(scope="module")
@@ -177,20 +181,34 @@ def test_every_decision_is_there_and_text_is_the_tokens_that_were_acted_on(
     assert {tuple(tokenizer(row["prompt"] + row["completion"])["input_ids"]) for row in found} == expected
 
 
+class Plain:
+    """The organism with an adapter, under plain PEFT, at the temperature of the tests' runs."""
+
+    def __init__(self, adapter: Path) -> None:
+        self.words = AutoTokenizer.from_pretrained(FOLDER)
+        self.network = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(FOLDER), adapter).eval()
+
+    def log_probability(self, prompt: str, action: str) -> float:
+        """Return that of an action among the named ones."""
+        ids, named = (self.words(text)["input_ids"] for text in (prompt, "".join(f" {name}" for name in ACTIONS)))
+        with torch.inference_mode():
+            logits = self.network(torch.tensor([ids])).logits[0, -1, named]
+        return float(torch.log_softmax(logits / 0.5, dim=-1)[ACTIONS.index(action)])
+
+    def margin(self, pair: dict[str, str]) -> float:
+        """Return by how much what was chosen is likelier than what was rejected."""
+        chosen, rejected = (self.log_probability(pair["prompt"], pair[one].strip()) for one in ("chosen", "rejected"))
+        return chosen - rejected
+
+
 def test_plain_peft_gives_the_recorded_chances_on_the_exported_text(run: Path, best: int, exported: Path) -> None:
-    names = ("north", "south", "east", "west", "eat", "drink", "rest")
     lived = [row for row in read_table(run, "transitions").to_pylist() if row["genome"] == best]
     recorded = {(one["observation"], one["action"]): one["log_probability"] for one in lived}
-    tokenizer = AutoTokenizer.from_pretrained(FOLDER)
-    actions = [tokenizer(f" {name}")["input_ids"][0] for name in names]
-    network = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(FOLDER), exported / "adapter").eval()
+    plain = Plain(exported / "adapter")
     for row in rows(exported / "sft.jsonl")[::9]:
-        ids = torch.tensor([tokenizer(row["prompt"])["input_ids"]])
-        with torch.inference_mode():
-            chances = torch.log_softmax(network(ids).logits[0, -1, actions] / 0.5, dim=-1)
         action = row["completion"].strip()
         observation = row["prompt"].split("\n")[1].removesuffix(SUFFIX)
-        assert chances[names.index(action)].item() == pytest.approx(recorded[observation, action], abs=2e-4)
+        assert plain.log_probability(row["prompt"], action) == pytest.approx(recorded[observation, action], abs=2e-4)
 
 
 def test_pairs_are_answers_to_prompts_that_the_genome_read(exported: Path) -> None:
@@ -331,38 +349,45 @@ def test_a_folder_that_could_not_be_finished_is_not_there(
     assert not list(tmp_path.iterdir())
 
 
-def learn(exported: Path, folder: Path, steps: int = 6) -> list[float]:
-    """Train the exported adapter on the first rows with nothing but PyTorch and PEFT; return each step's loss."""
-    words = AutoTokenizer.from_pretrained(FOLDER)
-    base = AutoModelForCausalLM.from_pretrained(FOLDER)
-    model = PeftModel.from_pretrained(base, exported / "adapter", is_trainable=True)
-    texts = rows(exported / "sft.jsonl")[:16]
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-3)
-    losses = []
-    for _ in range(steps):
-        loss = torch.zeros(())
-        for row in texts:
-            start = len(words(row["prompt"])["input_ids"])
-            ids = torch.tensor([words(row["prompt"] + row["completion"])["input_ids"]])
-            labels = torch.where(torch.arange(ids.shape[1]) < start, -100, ids)
-            loss = loss + model(ids, labels=labels).loss / len(texts)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    model.save_pretrained(folder, save_embedding_layers=False)
-    return losses
+def train_elsewhere(exported: Path, method: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the exported script with TRL."""
+    options = ["--steps", "4", "--batch", "8", "--learning-rate", "5e-3", "--cpu"]
+    monkeypatch.setattr(sys, "argv", ["train.py", method, str(FOLDER), str(folder), *options])
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", folder.parent / "cache")
+    runpy.run_path(str(exported / "train.py"), run_name="__main__")
 
 
-def test_an_adapter_that_was_trained_elsewhere_comes_back_as_everybodys_first(exported: Path, tmp_path: Path) -> None:
-    losses = learn(exported, tmp_path / "tuned")
-    assert losses[-1] < losses[0]
+@pytest.mark.filterwarnings("ignore")  # TRL's and those of what it stands on
+def test_trl_imitates_what_was_done(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_elsewhere(exported, "sft", tmp_path / "tuned", monkeypatch)
+    taught = [(row["prompt"], row["completion"].strip()) for row in rows(exported / "sft.jsonl")[::4]]
+    policies = Plain(exported / "adapter"), Plain(tmp_path / "tuned")
+    before, after = (-np.mean([policy.log_probability(*one) for one in taught]) for policy in policies)
+    assert after < 0.8 * before
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_adapter_that_trl_has_trained_comes_back_as_everybodys_first(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_elsewhere(exported, "dpo", tmp_path / "tuned", monkeypatch)
+    before, after = Plain(exported / "adapter"), Plain(tmp_path / "tuned")
+    pairs = rows(exported / "dpo.jsonl")
+    margins = [np.mean([policy.margin(pair) for pair in pairs]) for policy in (before, after)]
+    assert margins[1] > margins[0] + 1
     tuned = load_adapter(tmp_path / "tuned")
-    assert tuned.digest() != load_adapter(exported / "adapter").digest()
     arguments = [*RUN, "generations=1", f"adapter.start={tmp_path / 'tuned'}", f"hydra.run.dir={tmp_path / 'run'}"]
     assert main(["evolve", *arguments]) == 0
-    assert set(read_table(tmp_path / "run", "genomes")["adapter"].to_pylist()) == {tuned.digest()}
+    genomes = read_table(tmp_path / "run", "genomes").to_pylist()
+    assert {row["adapter"] for row in genomes} == {tuned.digest()}
     assert load_adapter(tmp_path / "run/start").digest() == tuned.digest()
+    strategies = {row["genome"]: row["strategy"] for row in genomes}
+    moved = []
+    for row in read_table(tmp_path / "run", "transitions").to_pylist()[::9]:
+        read = f"{strategies[row['genome']]}\n{row['observation']}{SUFFIX}"
+        assert after.log_probability(read, row["action"]) == pytest.approx(row["log_probability"], abs=2e-4)
+        moved.append(abs(before.log_probability(read, row["action"]) - row["log_probability"]))
+    assert max(moved) > 0.01
 
 
 SPEC = LoraSpec(2, 4.0, (("a", 3, 4), ("b", 4, 3)))
@@ -429,7 +454,6 @@ def test_a_start_that_does_not_fit_ends_the_run_before_it_begins(
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["sft", "dpo"])
 def test_trl_trains_on_the_files_and_the_adapter_comes_back(method: str, exported: Path, tmp_path: Path) -> None:
-    pytest.importorskip("trl", reason="TRL is not installed: pip install trl")
     command = [sys.executable, str(exported / "train.py"), method, str(FOLDER), str(tmp_path / "tuned")]
     answer = subprocess.run([*command, "--steps", "2", "--batch", "4", "--cpu"], capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
