@@ -141,6 +141,12 @@ class RunConfig:
         if not 0 < self.temperature <= HOTTEST:
             problems.append(f"temperature: expected a number above 0 and at most {HOTTEST:g}, given {self.temperature}")
         problems += _misplaced(self)
+        if getattr(self.engine, "mode", "") == "generate" and getattr(self.finetune, "compares_actions", False):
+            problems.append(
+                f"finetune: expected a method that needs no more than how likely an answer was beside mode=generate "
+                f"(such as awr, crr, rejection, rest, grpo or dpo), since words are too many to compare with all that "
+                f"could have been said, given {type(self.finetune).__name__} as it is set"
+            )
         problems += [
             f"algorithm.{name}: expected {getattr(self, name)}, which is the run's own {name} (set that one), "
             f"given {getattr(self.algorithm, name)}"

@@ -72,9 +72,10 @@ class Policies:
 
     @torch.no_grad()
     def log_probs(self, batch: Batch) -> Tensor:
-        """Return the log-probabilities [P, n, A] of all decisions, as the adapters are now."""
+        """Return the log-probabilities [P, n, A] of all decisions, as the adapters are now; A is 1 of answers."""
         begun = time.perf_counter()
-        scores = torch.empty(*batch.lengths.shape, len(self.actions), device=self.weights.device)
+        width = len(self.actions) if batch.written is None else 1
+        scores = torch.empty(*batch.lengths.shape, width, device=self.weights.device)
         self._count(self._in_memory(batch, partial(self._fill, scores, batch)), begun)
         return scores
 
@@ -156,12 +157,18 @@ class Policies:
         return replace(batch, ids=ids, lengths=lengths).to(batch.ids.device)
 
     def score(self, prefix: Prefix, batch: Batch, members: slice) -> Tensor:
-        """Return log-probabilities [members, n, A]."""
-        return self.model.action_log_probs(prefix, batch.ids, batch.lengths, self.actions, self.temperature[members])
+        """Return log-probabilities [members, n, A] of the named actions, or [members, n, 1] of the answers."""
+        heat = self.temperature[members]
+        if batch.written is None:
+            return self.model.action_log_probs(prefix, batch.ids, batch.lengths, self.actions, heat)
+        return self.model.answer_log_probs(prefix, batch.ids, batch.lengths, batch.written, heat)[..., None]
 
     def flops(self, prefix: Prefix, batch: Batch) -> float:
         """Return what scoring `batch` costs."""
-        return self.model.forward.flops(prefix, batch.ids.numel(), batch.rows)
+        if batch.written is None:
+            return self.model.forward.flops(prefix, batch.ids.numel(), batch.rows)
+        places = batch.rows * max(1, int(batch.written.max()))
+        return self.model.forward.flops(prefix, batch.ids.numel(), places) + self.model.head_flops * places
 
     def _count(self, flops: float, begun: float) -> None:
         """Add to the bill."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from finetune.losses import entropy, kl_divergence
+from finetune.losses import entropy, kl_divergence, of_taken, sampled_entropy, sampled_kl_divergence
 from finetune.methods.base import Lesson, Method
 from finetune.optimizer import PopulationAdamW
 from finetune.policies import Cost, Policies
@@ -126,8 +126,7 @@ class _Session:
 
     def _judge(self, losses: Tensor, sound: Tensor, judged: Tensor) -> Training:
         """Compare with the parents and refuse what is broken, has drifted too far or has collapsed."""
-        end = self.policies.log_probs(self.batch.part(judged))
-        drift, doubt = kl_divergence(self.start[:, judged], end).mean(dim=1), entropy(end).mean(dim=1)
+        drift, doubt = self._moved(judged)
         tuned = []
         for i, adapter in enumerate(self.policies.adapters()):
             whole = bool(sound[i]) and adapter.is_finite() and bool(torch.isfinite(losses[i]))
@@ -135,6 +134,16 @@ class _Session:
             figures = (float(losses[i]), float(drift[i]), float(doubt[i]), float(self.lesson.effective_share[i]))
             tuned.append(Tuned(adapter, not reason, reason, *figures))
         return Training(tuple(tuned), self.lesson.explained, self.policies.cost, tuple(self.policies.faults))
+
+    def _moved(self, judged: Tensor) -> tuple[Tensor, Tensor]:
+        """Return drift and entropy [P] over some decisions; of answers, which are too many to sum over, estimates."""
+        part = self.batch.part(judged)
+        start, end = self.start[:, judged], self.policies.log_probs(part)
+        if part.written is None:
+            return kl_divergence(start, end).mean(dim=1), entropy(end).mean(dim=1)
+        before, after = of_taken(start, part.taken), of_taken(end, part.taken)
+        drift = sampled_kl_divergence(before, after, part.behaviour)
+        return drift.mean(dim=1), sampled_entropy(after, part.behaviour).mean(dim=1)
 
     def _objection(self, whole: bool, drift: float, doubt: float) -> str:
         """Return why an adapter is refused, or an empty string."""

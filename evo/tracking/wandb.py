@@ -313,6 +313,7 @@ def _curves(record: GenerationRecord) -> dict[str, float]:
         "finetune/refused": record.refused,
         "operators/written": record.written,
         "operators/unusable": record.unusable,
+        "population/unreadable": record.unreadable,
         "seconds/generation": record.seconds,
         "seconds/rollout": record.rollout_seconds,
         "seconds/finetune": record.finetune_seconds,

@@ -73,6 +73,11 @@ class AdvantageWeighted(Method):
         if not self.cap > 1:
             raise ConfigError(f"cap: expected a number above 1, got {self.cap}")
 
+    @property
+    def compares_actions(self) -> bool:
+        """What holds all else still must know all else."""
+        return self.weighting == "tilted"
+
     def prepare(
         self, agents: Sequence[Agent], transitions: Transitions, prompts: Prompts, rng: np.random.Generator
     ) -> Lesson:

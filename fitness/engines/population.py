@@ -1,25 +1,32 @@
 """The population engine: many agents with different strategies and adapters decide in one forward, or write.
 
 Owns seating (adapters stacked, prefixes read once), which rows go through the model together, and the check that
-adapters really act. Does not own the model's mathematics (`fitness.model`) or how texts are sampled (`generate.py`).
+adapters really act. Agents choose among actions' names or, with a `Wording`, answer in words. Does not own the model's
+mathematics (`fitness.model`), how answers are read (`answers.py`) or how other texts are written (`generate.py`).
 The grouping of rows changes a result by float rounding only, and chance comes with each row, so the same agent lives
 the same life whoever shares the batch.
 """
 
 import time
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fitness.adapter import Adapter, AdapterStack
 from fitness.agent import Agent
 from fitness.cores import Result
+from fitness.engines.answers import Wording
 from fitness.engines.base import Decisions, Engine, Request, Usage, Written, draw
 from fitness.engines.generate import write
+from fitness.engines.lines import Line, end_tokens, pick
+from fitness.environments.chance import uniform
 from fitness.errors import EngineError
 from fitness.forwards.base import Prefix
 from fitness.model import PopulationModel, is_out_of_memory, pad_rows
@@ -31,6 +38,8 @@ _PROBES = _PROBED = 2
 _ROUNDING, _COARSE_ROUNDING = 1e-3, 0.3
 _STEP = 8
 """Rows of writing that are as little work as one row of deciding: a step reads one token of each."""
+_ANSWERS = 3_000
+"""The stream of an answer's tokens, drawn from the number that its decision brings."""
 _SPARE_SHARE = 0.25
 """Share of a group's rows that may be padding before a group of its own is cheaper."""
 
@@ -39,7 +48,13 @@ class PopulationEngine(Engine):
     """Decides for a seated population with one shared base model."""
 
     def __init__(
-        self, model: PopulationModel, *, action_names: Sequence[str], manual: str = "", row_chunk: int | None = None
+        self,
+        model: PopulationModel,
+        *,
+        action_names: Sequence[str],
+        manual: str = "",
+        row_chunk: int | None = None,
+        wording: Wording | None = None,
     ) -> None:
         """Make an engine for one environment.
 
@@ -48,10 +63,11 @@ class PopulationEngine(Engine):
             action_names: the environment's actions, in its order.
             manual: the environment's rules, used if the model's config asks for it.
             row_chunk: rows that go through the model together; None for what is fastest.
+            wording: how agents answer in words; None: they choose.
         """
         if row_chunk is not None and row_chunk < 1:
             raise EngineError(f"engine.row_chunk: expected an integer of at least 1, got {row_chunk}")
-        self.model, self.row_chunk = model, row_chunk
+        self.model, self.row_chunk, self._wording = model, row_chunk, wording
         self.prompts = model.prompts(action_names, manual)
         self._tokens: dict[str, Sequence[int]] = {}  # compact, for there may be many
         self._probes: list[str] = []
@@ -77,43 +93,66 @@ class PopulationEngine(Engine):
         if not agents:
             raise EngineError("agents: expected at least one to seat, got none")
         self._agents, self._prefix, self._kept = tuple(agents), None, {}
-        self._temperature = torch.tensor([agent.temperature for agent in agents])
+        self._temperature = _temperatures(agents)
         self._prefix = self._read(AdapterStack.of([agent.adapter for agent in agents]))
 
     def decide(self, seats: NDArray[np.int64], observations: Sequence[str], uniforms: NDArray[np.float64]) -> Decisions:
-        """Choose one action per row (see `Engine.decide`)."""
-        prefix = self._seated(seats)
+        """Choose one action per row, or answer (see `Engine.decide`)."""
+        self._check_seats(seats)
         rows = self._encode(observations)
         self._probes = list(observations[:_PROBES]) or self._probes
-
-        def score(together: int) -> NDArray[np.float32]:
-            groups = plan_groups(seats, together)
-            self._kept = {group.seats: self._kept.get(group.seats) or prefix.take(group.seats) for group in groups}
-            return self._score(self._kept, groups, rows)
-
-        log_probs = self._in_memory(len(seats), score)
+        read = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows)) + self._prefix_lengths[seats]
+        if self._wording is None:
+            log_probs = self._in_groups(seats, rows, self._choose)
+            self._check_finite(log_probs)
+            decided = Decisions(draw(log_probs, uniforms), log_probs, read)
+        else:
+            decided = self._wording.decide(self._answer(seats, rows, uniforms, self._wording), read)
         self._usage = replace(self._usage, decisions=self._usage.decisions + len(rows))
-        lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
-        return Decisions(draw(log_probs, uniforms), log_probs, lengths + self._prefix_lengths[seats])
+        return decided
 
     def decide_again(self, agents: Sequence[Agent], observations: Sequence[str]) -> NDArray[np.float32]:
-        """Return log-probabilities from the agents' own tensors, last agent first (see `Engine.decide_again`)."""
-        backward = [(replace(agent.adapter), agent) for agent in reversed(agents)]
-        stack = AdapterStack.of([adapter for adapter, _ in backward])
-        prefixes = self.prompts.prefixes([agent.strategy for _, agent in backward])
-        temperature = torch.tensor([agent.temperature for _, agent in backward])
-        rows = [[tokens] for tokens in self.prompts.rows(observations)][::-1]
+        """Return log-probabilities from the agents' own tensors (see `Engine.decide_again`)."""
+        temperature = _temperatures(agents[::-1])
 
-        def score(part: slice) -> NDArray[np.float32]:
+        def score(prefix: Prefix, ids: Tensor, lengths: Tensor, part: slice) -> Tensor:
+            return self.model.action_log_probs(prefix, ids, lengths, self.prompts.actions, temperature[part])
+
+        return self._again(agents, self.prompts.rows(observations), score)
+
+    def answer_again(
+        self, agents: Sequence[Agent], observations: Sequence[str], tokens: Sequence[Sequence[int]]
+    ) -> NDArray[np.float32]:
+        """Return log-probabilities from the agents' own tensors (see `Engine.answer_again`)."""
+        temperature = _temperatures(agents[::-1])
+        written = torch.tensor([[len(said)] for said in tokens[::-1]])
+        rows = [[*row, *said] for row, said in zip(self.prompts.rows(observations), tokens, strict=True)]
+
+        def score(prefix: Prefix, ids: Tensor, lengths: Tensor, part: slice) -> Tensor:
+            return self.model.answer_log_probs(prefix, ids, lengths, written[part], temperature[part])
+
+        return self._again(agents, rows, score)
+
+    def _again(
+        self,
+        agents: Sequence[Agent],
+        rows: Sequence[Sequence[int]],
+        score: Callable[[Prefix, Tensor, Tensor, slice], Tensor],
+    ) -> NDArray[np.float32]:
+        """Return `score` of agents with a row each, from their own tensors, last agent first."""
+        stack = AdapterStack.of([replace(agent.adapter) for agent in reversed(agents)])
+        prefixes = self.prompts.prefixes([agent.strategy for agent in reversed(agents)])
+        backward = [[tokens] for tokens in rows][::-1]
+
+        def scored(part: slice) -> NDArray[np.float32]:
             with torch.inference_mode():
-                ids, lengths = pad_rows(rows[part])
+                ids, lengths = pad_rows(backward[part])
                 prefix = self.model.read(stack.part(part), prefixes[part])
-                scores = self.model.action_log_probs(prefix, ids, lengths, self.prompts.actions, temperature[part])
-            return scores[:, 0].numpy(force=True)
+                return score(prefix, ids, lengths, part)[:, 0].numpy(force=True)
 
         def in_pieces(together: int) -> NDArray[np.float32]:
             pieces = [slice(first, first + together) for first in range(0, len(agents), together)]
-            return np.concatenate(self.model.side_by_side(score, pieces))[::-1]
+            return np.concatenate(self.model.side_by_side(scored, pieces))[::-1]
 
         return self._in_memory(len(agents), in_pieces)
 
@@ -153,13 +192,12 @@ class PopulationEngine(Engine):
                 f"from {len(silent)} of {len(asked)} agents that were asked (ids: {silent})"
             )
 
-    def _seated(self, seats: NDArray[np.int64]) -> Prefix:
-        """Return the seated prefixes, or say that `seats` asks for one that is not there."""
+    def _check_seats(self, seats: NDArray[np.int64]) -> None:
+        """Raise if `seats` asks for one that is not there."""
         if self._prefix is None or not len(seats):
             raise EngineError("engine: expected seated agents and at least one observation, got none")
         if seats.min() < 0 or seats.max() >= len(self._agents):
             raise EngineError(f"seats: expected numbers from 0 to {len(self._agents) - 1}, got {seats.max()}")
-        return self._prefix
 
     def _encode(self, observations: Sequence[str]) -> list[Sequence[int]]:
         """Return each observation's row tokens, encoding every distinct text once."""
@@ -187,36 +225,87 @@ class PopulationEngine(Engine):
         self._usage = _spend(self._usage, sum(self.model.forward.read_flops(part) for part in parts), started)
         return Prefix.join(parts)
 
-    def _score(
-        self, prefixes: Mapping[tuple[int, ...], Prefix], groups: Sequence["Group"], rows: Sequence[Sequence[int]]
-    ) -> NDArray[np.float32]:
-        """Return the action log-probabilities [n, A] of all rows."""
-        padded = [pad_rows([[rows[i] for i in members] for members in group.members]) for group in groups]
-        started = time.perf_counter()
+    def _answer(
+        self,
+        seats: NDArray[np.int64],
+        rows: Sequence[Sequence[int]],
+        uniforms: NDArray[np.float64],
+        wording: Wording,
+    ) -> list[Line]:
+        """Write an answer to every row, a token at a time for all that are not at their end.
 
-        def score(index: int) -> NDArray[np.float32]:
-            seats = groups[index].seats
-            ids, lengths = padded[index]
-            temperature = self._temperature[list(seats)]
-            result = self.model.action_log_probs(prefixes[seats], ids, lengths, self.prompts.actions, temperature)
-            return result.numpy(force=True)
+        What agents share, their strategies, is not read again for each token; rows are, for answers are short.
+        """
+        ends = end_tokens(self.model.base.network, self.prompts.tokenizer)
+        lines = [wording.line(self.prompts.tokenizer, ends) for _ in rows]
+        keys = (uniforms * 2.0**53).astype(np.int64)
+        for step in range(wording.limit):
+            writing = np.array([i for i, line in enumerate(lines) if not line.end], np.int64)
+            if not len(writing):
+                break
+            luck = uniform(keys[writing], step, _ANSWERS)[:, 0]
+            texts = [[*rows[i], *lines[i].tokens] for i in writing]
+            drawn = self._in_groups(seats[writing], texts, partial(self._draw, luck))
+            for i, (token, log_prob) in zip(writing, drawn.tolist(), strict=True):
+                lines[i].take(int(token), log_prob)
+        return lines
 
-        with torch.inference_mode():
-            scores = self.model.side_by_side(score, range(len(groups)))
-        flops = self.model.forward.flops
-        spent = (flops(prefixes[g.seats], i.numel(), n.numel()) for g, (i, n) in zip(groups, padded, strict=True))
-        self._usage = _spend(self._usage, sum(spent), started)
-        out = np.empty((len(rows), len(self.prompts.actions)), dtype=np.float32)
-        for group, part in zip(groups, scores, strict=True):
-            for p, members in enumerate(group.members):
-                out[list(members)] = part[p, : len(members)]
-        if not np.isfinite(out).all():
+    def _in_groups(
+        self,
+        seats: NDArray[np.int64],
+        rows: Sequence[Sequence[int]],
+        score: "Callable[[Group, Tensor, Tensor], NDArray[Any]]",
+    ) -> NDArray[Any]:
+        """Return `score` of all rows [n, C], as many of them together as are best."""
+        assert self._prefix is not None
+        prefix = self._prefix
+
+        def scored(together: int) -> NDArray[Any]:
+            groups = plan_groups(seats, together)
+            self._kept = {group.seats: self._kept.get(group.seats) or prefix.take(group.seats) for group in groups}
+            padded = [pad_rows([[rows[i] for i in members] for members in group.members]) for group in groups]
+            started = time.perf_counter()
+            with torch.inference_mode():
+                parts = self.model.side_by_side(lambda i: score(groups[i], *padded[i]), range(len(groups)))
+            spent = sum(self._flops(group, *ids) for group, ids in zip(groups, padded, strict=True))
+            self._usage = _spend(self._usage, spent, started)
+            out = np.empty((len(rows), parts[0].shape[2]), parts[0].dtype)
+            for group, part in zip(groups, parts, strict=True):
+                for p, members in enumerate(group.members):
+                    out[list(members)] = part[p, : len(members)]
+            return out
+
+        return self._in_memory(len(rows), scored)
+
+    def _choose(self, group: "Group", ids: Tensor, lengths: Tensor) -> NDArray[np.float32]:
+        """Return the action log-probabilities [P, n, A] of a group's rows."""
+        temperature = self._temperature[list(group.seats)]
+        prefix = self._kept[group.seats]
+        return self.model.action_log_probs(prefix, ids, lengths, self.prompts.actions, temperature).numpy(force=True)
+
+    def _draw(self, luck: NDArray[np.float64], group: "Group", ids: Tensor, lengths: Tensor) -> NDArray[np.float64]:
+        """Return a group's next tokens and their log-probabilities [P, n, 2]; `luck` has a number for each row."""
+        logits = self.model.next_logits(self._kept[group.seats], ids, lengths)
+        chance = np.zeros(lengths.shape)
+        for place, members in zip(chance, group.members, strict=True):
+            place[: len(members)] = luck[list(members)]
+        heats = self._temperature[list(group.seats)].repeat_interleave(lengths.shape[1])
+        drawn = pick(logits.flatten(0, 1), heats, torch.from_numpy(chance).flatten())
+        return np.stack([one.numpy(force=True).reshape(lengths.shape) for one in drawn], axis=2)
+
+    def _flops(self, group: "Group", ids: Tensor, lengths: Tensor) -> float:
+        """Return what scoring a group's rows costs; all tokens of the vocabulary, where answers are written."""
+        spent = self.model.forward.flops(self._kept[group.seats], ids.numel(), lengths.numel())
+        return spent + (0.0 if self._wording is None else self.model.head_flops * lengths.numel())
+
+    def _check_finite(self, log_probs: NDArray[np.float32]) -> None:
+        """Raise if the model overflowed."""
+        if not np.isfinite(log_probs).all():
             config = self.model.base.config
             raise EngineError(
                 f"model.name: expected a model that computes finite scores, got NaN or infinity from {config.name!r} "
                 f"in {config.dtype} (model.dtype=float32 overflows last)"
             )
-        return out
 
     def _in_memory(self, rows: int, do: Callable[[int], Result]) -> Result:
         """Do it with as many rows together as are best, or with half as many each time memory is not enough."""
@@ -250,6 +339,10 @@ class Group:
     """Seat of each genome of the group."""
     members: tuple[tuple[int, ...], ...]
     """Per genome: which rows; at least one."""
+
+
+def _temperatures(agents: Sequence[Agent]) -> Tensor:
+    return torch.tensor([agent.temperature for agent in agents])
 
 
 def _spend(usage: Usage, flops: float, started: float) -> Usage:

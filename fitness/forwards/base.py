@@ -82,24 +82,25 @@ class Forward(ABC):
         """
 
     @abstractmethod
-    def action_logits(self, prefix: Prefix, ids: Tensor, lengths: Tensor, actions: Tensor) -> Tensor:
-        """Score the actions after each row.
+    def logits(self, prefix: Prefix, ids: Tensor, places: Tensor, tokens: Tensor | slice) -> Tensor:
+        """Score what may follow k places of each row.
 
         Args:
             prefix: the P genomes, as `read` returned them.
             ids: [P, n, T] tokens, padded on the right.
-            lengths: [P, n] tokens of each row, at least 1.
-            actions: [A] token of each action.
+            places: [P, n, k] from 0 to T - 1; what follows it has no say in a place's scores.
+            tokens: [A] that are scored, such as the first of each action's name; `slice(None)` for all.
 
         Returns:
-            float32 [P, n, A].
+            float32 [P, n, k, A].
         """
 
     @abstractmethod
     def flops(self, prefix: Prefix, tokens: int, rows: int) -> float:
-        """Return what `action_logits` spends on `rows` rows of `tokens` tokens in all, padding included.
+        """Return what `logits` spends on `tokens` tokens in all, padding included, and on `rows` places.
 
-        2 x weights touched x tokens, adapters included. Attention's own products are left out, as is usual.
+        2 x weights touched x tokens, adapters included. Attention's own products are left out, as is usual; so is the
+        head's, which is small unless all tokens are scored.
         """
 
     @abstractmethod

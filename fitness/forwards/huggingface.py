@@ -105,22 +105,24 @@ class HuggingFaceForward(Forward):
             self._base(ids, mask, positions, cache)
         return Prefix(adapters, tuple(x.keys for x in cache.layers), tuple(x.values for x in cache.layers), lengths)
 
-    def action_logits(self, prefix: Prefix, ids: Tensor, lengths: Tensor, actions: Tensor) -> Tensor:
-        """Score the actions after each row (see `Forward.action_logits`)."""
+    def logits(self, prefix: Prefix, ids: Tensor, places: Tensor, tokens: Tensor | slice) -> Tensor:
+        """Score what may follow (see `Forward.logits`)."""
         genomes, rows, width = ids.shape
         shared = zip(prefix.keys, prefix.values, strict=True)
         cache = Cache(layers=[_SharedPrefixLayer(keys, values, rows) for keys, values in shared])
         positions = (prefix.lengths[:, None, None] + torch.arange(width, device=ids.device)).expand(ids.shape)
         mask = self._windowed(row_mask(prefix, rows, width, self.network.dtype))
-        last = lengths.flatten() - 1
+        last = places.flatten()
+        each = torch.arange(genomes * rows, device=ids.device).repeat_interleave(places.shape[2])
         flat, positions = ids.flatten(0, 1), positions.flatten(0, 1)
         with self._active(prefix.adapters, ids.numel()):
             if self.plain_head:
                 hidden = self._base(flat, mask, positions, cache)
-                logits = self._head(hidden[torch.arange(len(flat), device=ids.device), last], actions)
+                logits = self._head(hidden[each, last], tokens)
             else:
-                logits = self._all_logits(flat, mask, positions, cache, last)[:, actions]
-        scores: Tensor = logits.unflatten(0, (genomes, rows)).float()
+                keep = int(width - last.min())
+                logits = self._last_logits(flat, mask, positions, cache, keep)[each, last - (width - keep)][:, tokens]
+        scores: Tensor = logits.unflatten(0, places.shape).float()
         return scores
 
     def flops(self, prefix: Prefix, tokens: int, rows: int) -> float:
@@ -159,14 +161,13 @@ class HuggingFaceForward(Forward):
         hidden: Tensor = out.last_hidden_state
         return hidden
 
-    def _head(self, hidden: Tensor, actions: Tensor) -> Tensor:
-        """Multiply by the head's rows of the actions only."""
+    def _head(self, hidden: Tensor, tokens: Tensor | slice) -> Tensor:
+        """Multiply by the head's rows of the tokens only."""
         head: nn.Linear = self.network.get_output_embeddings()
-        return F.linear(hidden, head.weight[actions], None if head.bias is None else head.bias[actions])
+        return F.linear(hidden, head.weight[tokens], None if head.bias is None else head.bias[tokens])
 
-    def _all_logits(self, ids: Tensor, mask: Any, positions: Tensor, cache: Cache, last: Tensor) -> Tensor:
-        """Return the model's own logits [rows, vocabulary] at `last`, for models that process them further."""
-        keep = int(ids.shape[1] - last.min())
+    def _last_logits(self, ids: Tensor, mask: Any, positions: Tensor, cache: Cache, keep: int) -> Tensor:
+        """Return the model's own logits [rows, keep, vocabulary], for models that process them further."""
         out = self.network(
             input_ids=ids,
             attention_mask=mask,
@@ -175,7 +176,7 @@ class HuggingFaceForward(Forward):
             use_cache=True,
             logits_to_keep=keep,
         )
-        logits: Tensor = out.logits[torch.arange(len(ids), device=ids.device), last - (ids.shape[1] - keep)]
+        logits: Tensor = out.logits
         return logits
 
     def _windowed(self, mask: Tensor) -> Any:

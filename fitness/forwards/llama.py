@@ -1,7 +1,7 @@
 """A forward written out for the Llama family (Llama, Mistral, Qwen2, Qwen3): the same numbers, much less work.
 
 Owns the fast path for the models that Forager mostly runs. It uses the network's own weights and saves what general
-code cannot: the last layer is computed for each row's last token only (a prefix needs just its keys and values there),
+code cannot: the last layer is computed where scores are wanted only (a prefix needs just its keys and values there),
 masks are made once, layers that read the same input share one product with their A factors, and rotary angles are
 counted from the end of the prefix, so that all genomes share them (the embedding is relative: Su et al. 2021,
 https://arxiv.org/abs/2104.09864).
@@ -157,18 +157,19 @@ class LlamaForward(Forward):
                 hidden = self._think(layer, hidden, adapters)
         return Prefix(adapters, tuple(keys), tuple(values), lengths)
 
-    def action_logits(self, prefix: Prefix, ids: Tensor, lengths: Tensor, actions: Tensor) -> Tensor:
-        """Score the actions after each row (see `Forward.action_logits`)."""
+    def logits(self, prefix: Prefix, ids: Tensor, places: Tensor, tokens: Tensor | slice) -> Tensor:
+        """Score what may follow (see `Forward.logits`)."""
         rows, width = ids.shape[1:]
         frame = _Frame(row_mask(prefix, rows, width, self.network.dtype), self._angles(0, width))
         hidden = self.decoder.embed_tokens(ids.flatten(1))
         for i, layer in enumerate(self.layers):
-            last = lengths.flatten() - 1 if layer is self.layers[-1] else None
+            last = places.flatten(0, 1) if layer is self.layers[-1] else None
             hidden = self._look_back(layer, hidden, prefix, (prefix.keys[i], prefix.values[i]), frame, last)
             hidden = self._think(layer, hidden, prefix.adapters)
         head = self.network.lm_head
-        bias = None if head.bias is None else head.bias[actions]
-        return F.linear(_normed(self.decoder.norm, hidden), head.weight[actions], bias).float()
+        bias = None if head.bias is None else head.bias[tokens]
+        scores: Tensor = F.linear(_normed(self.decoder.norm, hidden), head.weight[tokens], bias).float()
+        return scores.view(*places.shape, -1)
 
     def flops(self, prefix: Prefix, tokens: int, rows: int) -> float:
         """Return what the rows cost (see `Forward.flops`)."""
@@ -229,14 +230,14 @@ class LlamaForward(Forward):
         frame: _Frame,
         last: Tensor | None,
     ) -> Tensor:
-        """Attend from rows to prefix and row; with `last` [rows], only from each row's last token."""
+        """Attend from rows to prefix and row; with `last` [rows, k], only from these places of each row."""
         q, k, v = self._project(layer, hidden, prefix.adapters, frame.angles)
         mask = frame.mask
         both = (_join(kv[0], k, q), _join(kv[1], v, q))
         if last is not None:
-            each = torch.arange(len(last), device=last.device)
+            each = torch.arange(len(last), device=last.device)[:, None]
             hidden = hidden.view(len(last), -1, hidden.shape[2])[each, last].view(len(prefix), -1, hidden.shape[2])
-            q, mask = q[each, last][:, None], mask[each, :, last][:, :, None]
+            q, mask = q[each, last], mask[:, 0][each, last][:, None]
         return self._attend(layer, hidden, q, both, mask, prefix.adapters)
 
     def _attend(

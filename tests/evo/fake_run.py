@@ -78,6 +78,7 @@ def record(generation: int, generations: int = 3, *, finetuned: bool = True) -> 
         copies=int(rng.integers(0, 2)),
         written=0,
         unusable=0,
+        unreadable=0,
         deaths=(*zip((*CAUSES, "outlived"), map(int, counts), strict=True), ("failed", 0)),
         ess=float(0.5 + 0.1 * rng.random()),
         loss=float(1.2 - 0.5 * progress),
