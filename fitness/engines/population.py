@@ -107,7 +107,10 @@ class PopulationEngine(Engine):
             self._check_finite(log_probs)
             decided = Decisions(draw(log_probs, uniforms), log_probs, read)
         else:
-            decided = self._wording.decide(self._answer(seats, rows, uniforms, self._wording), read)
+            lines = self._answer(seats, rows, uniforms, self._wording)
+            decided = self._wording.decide(lines, read)
+            written = self._usage.written_tokens + sum(len(line.tokens) for line in lines)
+            self._usage = replace(self._usage, written_tokens=written)
         self._usage = replace(self._usage, decisions=self._usage.decisions + len(rows))
         return decided
 
