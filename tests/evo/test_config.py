@@ -12,6 +12,7 @@ import pytest
 from evo.build import Plan, build_run
 from evo.compose import CONF_FOLDER, compose_run
 from evo.config import RunConfig
+from fitness.errors import ConfigError
 
 ROOT = CONF_FOLDER.parent
 GOLDEN = ROOT / "tests" / "golden" / "config"
@@ -83,6 +84,14 @@ def test_an_experiment_is_what_was_reviewed(experiment: str) -> None:
     stored = GOLDEN / f"{experiment}.yaml"
     assert stored.is_file(), f"no snapshot of {experiment}: make one with the command above"
     assert compose_run([f"experiment={experiment}"]).yaml == stored.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("engine", ["engine.mode=generate", "engine=worker engine.engine.mode=generate"])
+def test_words_are_refused_to_a_method_that_compares_all_actions(engine: str) -> None:
+    with pytest.raises(ConfigError, match="finetune: expected a method that needs no more than how likely an answer"):
+        build_run(("experiment=tiny", *engine.split()))
+    assert build_run(("experiment=tiny", "finetune=grpo", *engine.split())).config.finetune
+    assert build_run(("experiment=tiny", "finetune=none", *engine.split())).config.finetune is None
 
 
 def test_the_resolved_configuration_holds_every_default() -> None:
