@@ -81,5 +81,5 @@ def _again(engine: Engine, asked: Sequence[Agent], lived: Transitions, rows: NDA
     """Return the log-probabilities [P] of what agents did, asked once more; of answers, of the tokens as sampled."""
     observations = list(lived.observation[rows])
     if lived.answers is not None:
-        return engine.answer_again(asked, observations, lived.answers.tokens[rows].tolist())
+        return engine.decide_again(asked, observations, lived.answers.tokens[rows].tolist())[:, 0]
     return engine.decide_again(asked, observations)[np.arange(len(rows)), lived.action[rows]]

@@ -7,7 +7,7 @@ for the environment's idle action and is recorded as unreadable. Does not own ho
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,14 @@ from fitness.engines.base import Decisions
 from fitness.engines.config import Sayings
 from fitness.engines.lines import Line
 from fitness.environments.base import TextVectorEnv
+from fitness.environments.chance import uniform
 from fitness.errors import ConfigError
 from fitness.records import Answers
 
+Draw = Callable[[NDArray[np.int64], list[list[int]], NDArray[np.float64]], NDArray[np.float64]]
+"""(which rows, the tokens so far of each, a number in [0, 1) for each) -> their next tokens and log-probabilities."""
+_ANSWERS = 3_000
+"""The stream of an answer's tokens, drawn from the number that its decision brings."""
 _FIRST_WORD = re.compile(r"\s*(\w+)")
 
 
@@ -51,9 +56,9 @@ class Wording:
             )
         return cls(names=tuple(env.action_names), idle=env.action_names.index(env.idle), limit=limit, stops=stops)
 
-    def line(self, tokenizer: Any, end_tokens: frozenset[int]) -> Line:
-        """Return an answer to be written."""
-        return Line(tokenizer, end_tokens, self.limit, self.stops, ahead=False)
+    def lines(self, count: int, tokenizer: Any, end_tokens: frozenset[int]) -> list[Line]:
+        """Return answers to be written."""
+        return [Line(tokenizer, end_tokens, self.limit, self.stops, ahead=False) for _ in range(count)]
 
     def read(self, text: str) -> int | None:
         """Return the index of the action that a text names, or None.
@@ -75,3 +80,25 @@ class Wording:
             [one is not None for one in named],
         )
         return Decisions(actions, sums, prompt_tokens, answers)
+
+
+def write_answers(
+    lines: Sequence[Line], rows: Sequence[Sequence[int]], uniforms: NDArray[np.float64], draw: Draw
+) -> None:
+    """Write n answers to their ends, a token at a time for all that are not at theirs.
+
+    What agents share, their strategies, need not be read again for each token; rows are, for answers are short.
+
+    Args:
+        lines: the answers.
+        rows: tokens of what each answers.
+        uniforms: [n] numbers in [0, 1); an answer's k-th number is a function of its own and of k.
+        draw: draws next tokens.
+    """
+    keys, step = (uniforms * 2.0**53).astype(np.int64), 0
+    while len(writing := np.array([i for i, line in enumerate(lines) if not line.end], np.int64)):
+        texts = [[*rows[i], *lines[i].tokens] for i in writing]
+        drawn = draw(writing, texts, uniform(keys[writing], step, _ANSWERS)[:, 0])
+        for i, (token, log_prob) in zip(writing, drawn.tolist(), strict=True):
+            lines[i].take(int(token), log_prob)
+        step += 1

@@ -133,23 +133,19 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def decide_again(self, agents: Sequence[Agent], observations: Sequence[str]) -> NDArray[np.float32]:
+    def decide_again(
+        self, agents: Sequence[Agent], observations: Sequence[str], tokens: Sequence[Sequence[int]] | None = None
+    ) -> NDArray[np.float32]:
         """Return the log-probabilities [P, actions] of agents, an observation each: no seats, and nothing kept.
 
-        What `decide` answers for them must be the same but for rounding (`fitness.audit`). Of agents that decide in
-        words, this is what they would choose if they were asked to.
-        """
+        What `decide` answers for them must be the same but for rounding (`fitness.audit`).
 
-    def answer_again(
-        self, agents: Sequence[Agent], observations: Sequence[str], tokens: Sequence[Sequence[int]]
-    ) -> NDArray[np.float32]:
-        """Return the log-probabilities [P] of whole answers, as the tokens that they were sampled as; like the above.
-
-        Raises:
-            EngineError: the engine chooses only.
+        Args:
+            agents: P agents.
+            observations: P texts.
+            tokens: P answers, as the tokens that they were sampled as: returned are the log-probabilities [P, 1] of
+                these; None for the actions' names, which agents that decide in words can be asked about as well.
         """
-        del agents, observations, tokens
-        raise EngineError(f"engine: expected one that decides in words, got {type(self).__name__}, which chooses only")
 
     def generate(self, requests: Sequence[Request]) -> Written:
         """Write a text for every request; an engine may leave this out.

@@ -22,11 +22,10 @@ from torch import Tensor
 from fitness.adapter import Adapter, AdapterStack
 from fitness.agent import Agent
 from fitness.cores import Result
-from fitness.engines.answers import Wording
+from fitness.engines.answers import Wording, write_answers
 from fitness.engines.base import Decisions, Engine, Request, Usage, Written, draw
 from fitness.engines.generate import write
-from fitness.engines.lines import Line, end_tokens, pick
-from fitness.environments.chance import uniform
+from fitness.engines.lines import end_tokens, pick
 from fitness.errors import EngineError
 from fitness.forwards.base import Prefix
 from fitness.model import PopulationModel, is_out_of_memory, pad_rows
@@ -38,8 +37,6 @@ _PROBES = _PROBED = 2
 _ROUNDING, _COARSE_ROUNDING = 1e-3, 0.3
 _STEP = 8
 """Rows of writing that are as little work as one row of deciding: a step reads one token of each."""
-_ANSWERS = 3_000
-"""The stream of an answer's tokens, drawn from the number that its decision brings."""
 _SPARE_SHARE = 0.25
 """Share of a group's rows that may be padding before a group of its own is cheaper."""
 
@@ -93,7 +90,7 @@ class PopulationEngine(Engine):
         if not agents:
             raise EngineError("agents: expected at least one to seat, got none")
         self._agents, self._prefix, self._kept = tuple(agents), None, {}
-        self._temperature = _temperatures(agents)
+        self._temperature = torch.tensor([agent.temperature for agent in agents])
         self._prefix = self._read(AdapterStack.of([agent.adapter for agent in agents]))
 
     def decide(self, seats: NDArray[np.int64], observations: Sequence[str], uniforms: NDArray[np.float64]) -> Decisions:
@@ -103,59 +100,49 @@ class PopulationEngine(Engine):
         self._probes = list(observations[:_PROBES]) or self._probes
         read = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows)) + self._prefix_lengths[seats]
         if self._wording is None:
-            log_probs = self._in_groups(seats, rows, self._choose)
-            self._check_finite(log_probs)
+            log_probs = self._in_groups(seats, rows, partial(_choices, self.model, self.prompts.actions))
+            _check_finite(log_probs, self.model)
             decided = Decisions(draw(log_probs, uniforms), log_probs, read)
         else:
-            lines = self._answer(seats, rows, uniforms, self._wording)
+
+            def next_tokens(writing: NDArray[np.int64], texts: list[list[int]], luck: NDArray[np.float64]) -> Any:
+                return self._in_groups(seats[writing], texts, partial(_next_tokens, self.model, luck), whole=True)
+
+            tokenizer = self.prompts.tokenizer
+            lines = self._wording.lines(len(rows), tokenizer, end_tokens(self.model.base.network, tokenizer))
+            write_answers(lines, rows, uniforms, next_tokens)
             decided = self._wording.decide(lines, read)
             written = self._usage.written_tokens + sum(len(line.tokens) for line in lines)
             self._usage = replace(self._usage, written_tokens=written)
         self._usage = replace(self._usage, decisions=self._usage.decisions + len(rows))
         return decided
 
-    def decide_again(self, agents: Sequence[Agent], observations: Sequence[str]) -> NDArray[np.float32]:
-        """Return log-probabilities from the agents' own tensors (see `Engine.decide_again`)."""
-        temperature = _temperatures(agents[::-1])
-
-        def score(prefix: Prefix, ids: Tensor, lengths: Tensor, part: slice) -> Tensor:
-            return self.model.action_log_probs(prefix, ids, lengths, self.prompts.actions, temperature[part])
-
-        return self._again(agents, self.prompts.rows(observations), score)
-
-    def answer_again(
-        self, agents: Sequence[Agent], observations: Sequence[str], tokens: Sequence[Sequence[int]]
+    def decide_again(
+        self, agents: Sequence[Agent], observations: Sequence[str], tokens: Sequence[Sequence[int]] | None = None
     ) -> NDArray[np.float32]:
-        """Return log-probabilities from the agents' own tensors (see `Engine.answer_again`)."""
-        temperature = _temperatures(agents[::-1])
-        written = torch.tensor([[len(said)] for said in tokens[::-1]])
-        rows = [[*row, *said] for row, said in zip(self.prompts.rows(observations), tokens, strict=True)]
+        """Return log-probabilities from the agents' own tensors, last agent first (see `Engine.decide_again`)."""
+        backward = [(replace(agent.adapter), agent) for agent in reversed(agents)]
+        stack = AdapterStack.of([adapter for adapter, _ in backward])
+        prefixes = self.prompts.prefixes([agent.strategy for _, agent in backward])
+        temperature = torch.tensor([agent.temperature for _, agent in backward])
+        said = [()] * len(agents) if tokens is None else list(tokens)[::-1]
+        written = torch.tensor([[len(one)] for one in said])
+        rows = [[[*row, *one]] for row, one in zip(self.prompts.rows(observations)[::-1], said, strict=True)]
 
-        def score(prefix: Prefix, ids: Tensor, lengths: Tensor, part: slice) -> Tensor:
-            return self.model.answer_log_probs(prefix, ids, lengths, written[part], temperature[part])
-
-        return self._again(agents, rows, score)
-
-    def _again(
-        self,
-        agents: Sequence[Agent],
-        rows: Sequence[Sequence[int]],
-        score: Callable[[Prefix, Tensor, Tensor, slice], Tensor],
-    ) -> NDArray[np.float32]:
-        """Return `score` of agents with a row each, from their own tensors, last agent first."""
-        stack = AdapterStack.of([replace(agent.adapter) for agent in reversed(agents)])
-        prefixes = self.prompts.prefixes([agent.strategy for agent in reversed(agents)])
-        backward = [[tokens] for tokens in rows][::-1]
-
-        def scored(part: slice) -> NDArray[np.float32]:
+        def score(part: slice) -> NDArray[np.float32]:
             with torch.inference_mode():
-                ids, lengths = pad_rows(backward[part])
+                ids, lengths = pad_rows(rows[part])
                 prefix = self.model.read(stack.part(part), prefixes[part])
-                return score(prefix, ids, lengths, part)[:, 0].numpy(force=True)
+                if tokens is None:
+                    named = self.model.action_log_probs(prefix, ids, lengths, self.prompts.actions, temperature[part])
+                    return named[:, 0].numpy(force=True)
+                return self.model.answer_log_probs(prefix, ids, lengths, written[part], temperature[part]).numpy(
+                    force=True
+                )
 
         def in_pieces(together: int) -> NDArray[np.float32]:
             pieces = [slice(first, first + together) for first in range(0, len(agents), together)]
-            return np.concatenate(self.model.side_by_side(scored, pieces))[::-1]
+            return np.concatenate(self.model.side_by_side(score, pieces))[::-1]
 
         return self._in_memory(len(agents), in_pieces)
 
@@ -228,49 +215,38 @@ class PopulationEngine(Engine):
         self._usage = _spend(self._usage, sum(self.model.forward.read_flops(part) for part in parts), started)
         return Prefix.join(parts)
 
-    def _answer(
-        self,
-        seats: NDArray[np.int64],
-        rows: Sequence[Sequence[int]],
-        uniforms: NDArray[np.float64],
-        wording: Wording,
-    ) -> list[Line]:
-        """Write an answer to every row, a token at a time for all that are not at their end.
-
-        What agents share, their strategies, is not read again for each token; rows are, for answers are short.
-        """
-        ends = end_tokens(self.model.base.network, self.prompts.tokenizer)
-        lines = [wording.line(self.prompts.tokenizer, ends) for _ in rows]
-        keys = (uniforms * 2.0**53).astype(np.int64)
-        for step in range(wording.limit):
-            writing = np.array([i for i, line in enumerate(lines) if not line.end], np.int64)
-            if not len(writing):
-                break
-            luck = uniform(keys[writing], step, _ANSWERS)[:, 0]
-            texts = [[*rows[i], *lines[i].tokens] for i in writing]
-            drawn = self._in_groups(seats[writing], texts, partial(self._draw, luck))
-            for i, (token, log_prob) in zip(writing, drawn.tolist(), strict=True):
-                lines[i].take(int(token), log_prob)
-        return lines
-
     def _in_groups(
         self,
         seats: NDArray[np.int64],
         rows: Sequence[Sequence[int]],
-        score: "Callable[[Group, Tensor, Tensor], NDArray[Any]]",
+        score: "Callable[[_Piece], NDArray[Any]]",
+        *,
+        whole: bool = False,
     ) -> NDArray[Any]:
-        """Return `score` of all rows [n, C], as many of them together as are best."""
+        """Return `score` of all rows [n, C], as many of them together as are best.
+
+        Args:
+            seats: [n] whose prefix stands before each row.
+            rows: n lists of tokens.
+            score: of a piece of P agents with k rows each, [P, k, C].
+            whole: whether it scores the whole vocabulary.
+        """
         assert self._prefix is not None
         prefix = self._prefix
 
         def scored(together: int) -> NDArray[Any]:
             groups = plan_groups(seats, together)
             self._kept = {group.seats: self._kept.get(group.seats) or prefix.take(group.seats) for group in groups}
-            padded = [pad_rows([[rows[i] for i in members] for members in group.members]) for group in groups]
+            pieces = []
+            for group in groups:
+                ids, lengths = pad_rows([[rows[i] for i in members] for members in group.members])
+                heats = self._temperature[list(group.seats)]
+                pieces.append(_Piece(group, self._kept[group.seats], heats, ids, lengths))
             started = time.perf_counter()
             with torch.inference_mode():
-                parts = self.model.side_by_side(lambda i: score(groups[i], *padded[i]), range(len(groups)))
-            spent = sum(self._flops(group, *ids) for group, ids in zip(groups, padded, strict=True))
+                parts = self.model.side_by_side(score, pieces)
+            spent = sum(self.model.forward.flops(p.prefix, p.ids.numel(), p.lengths.numel()) for p in pieces)
+            spent += self.model.head_flops * sum(p.lengths.numel() for p in pieces) if whole else 0.0
             self._usage = _spend(self._usage, spent, started)
             out = np.empty((len(rows), parts[0].shape[2]), parts[0].dtype)
             for group, part in zip(groups, parts, strict=True):
@@ -279,36 +255,6 @@ class PopulationEngine(Engine):
             return out
 
         return self._in_memory(len(rows), scored)
-
-    def _choose(self, group: "Group", ids: Tensor, lengths: Tensor) -> NDArray[np.float32]:
-        """Return the action log-probabilities [P, n, A] of a group's rows."""
-        temperature = self._temperature[list(group.seats)]
-        prefix = self._kept[group.seats]
-        return self.model.action_log_probs(prefix, ids, lengths, self.prompts.actions, temperature).numpy(force=True)
-
-    def _draw(self, luck: NDArray[np.float64], group: "Group", ids: Tensor, lengths: Tensor) -> NDArray[np.float64]:
-        """Return a group's next tokens and their log-probabilities [P, n, 2]; `luck` has a number for each row."""
-        logits = self.model.next_logits(self._kept[group.seats], ids, lengths)
-        chance = np.zeros(lengths.shape)
-        for place, members in zip(chance, group.members, strict=True):
-            place[: len(members)] = luck[list(members)]
-        heats = self._temperature[list(group.seats)].repeat_interleave(lengths.shape[1])
-        drawn = pick(logits.flatten(0, 1), heats, torch.from_numpy(chance).flatten())
-        return np.stack([one.numpy(force=True).reshape(lengths.shape) for one in drawn], axis=2)
-
-    def _flops(self, group: "Group", ids: Tensor, lengths: Tensor) -> float:
-        """Return what scoring a group's rows costs; all tokens of the vocabulary, where answers are written."""
-        spent = self.model.forward.flops(self._kept[group.seats], ids.numel(), lengths.numel())
-        return spent + (0.0 if self._wording is None else self.model.head_flops * lengths.numel())
-
-    def _check_finite(self, log_probs: NDArray[np.float32]) -> None:
-        """Raise if the model overflowed."""
-        if not np.isfinite(log_probs).all():
-            config = self.model.base.config
-            raise EngineError(
-                f"model.name: expected a model that computes finite scores, got NaN or infinity from {config.name!r} "
-                f"in {config.dtype} (model.dtype=float32 overflows last)"
-            )
 
     def _in_memory(self, rows: int, do: Callable[[int], Result]) -> Result:
         """Do it with as many rows together as are best, or with half as many each time memory is not enough."""
@@ -344,8 +290,44 @@ class Group:
     """Per genome: which rows; at least one."""
 
 
-def _temperatures(agents: Sequence[Agent]) -> Tensor:
-    return torch.tensor([agent.temperature for agent in agents])
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """A group, ready for the model."""
+
+    group: Group
+    prefix: Prefix
+    """Of its P agents."""
+    heats: Tensor
+    """[P] temperatures."""
+    ids: Tensor
+    """[P, n, T]"""
+    lengths: Tensor
+    """[P, n]"""
+
+
+def _choices(model: PopulationModel, actions: Sequence[int], piece: _Piece) -> NDArray[np.float32]:
+    """Return the action log-probabilities [P, n, A] of a piece."""
+    return model.action_log_probs(piece.prefix, piece.ids, piece.lengths, actions, piece.heats).numpy(force=True)
+
+
+def _next_tokens(model: PopulationModel, luck: NDArray[np.float64], piece: _Piece) -> NDArray[np.float64]:
+    """Return a piece's next tokens and their log-probabilities [P, n, 2]; `luck` has a number for each row of all."""
+    logits = model.next_logits(piece.prefix, piece.ids, piece.lengths)
+    chance = np.zeros(piece.lengths.shape)
+    for own, members in zip(chance, piece.group.members, strict=True):
+        own[: len(members)] = luck[list(members)]
+    drawn = pick(logits.flatten(0, 1), piece.heats.repeat_interleave(chance.shape[1]), torch.from_numpy(chance.ravel()))
+    return np.stack([one.numpy(force=True).reshape(chance.shape) for one in drawn], axis=2)
+
+
+def _check_finite(log_probs: NDArray[np.float32], model: PopulationModel) -> None:
+    """Raise if the model overflowed."""
+    if not np.isfinite(log_probs).all():
+        config = model.base.config
+        raise EngineError(
+            f"model.name: expected a model that computes finite scores, got NaN or infinity from {config.name!r} "
+            f"in {config.dtype} (model.dtype=float32 overflows last)"
+        )
 
 
 def _spend(usage: Usage, flops: float, started: float) -> Usage:

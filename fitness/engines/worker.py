@@ -118,20 +118,13 @@ class WorkerEngine(Engine):
         answers = Answers.of(**told["answers"]) if told["answers"] else None
         return Decisions(found["actions"], found["log_probabilities"], found["prompt_tokens"], answers)
 
-    def decide_again(self, agents: Sequence[Agent], observations: Sequence[str]) -> NDArray[np.float32]:
+    def decide_again(
+        self, agents: Sequence[Agent], observations: Sequence[str], tokens: Sequence[Sequence[int]] | None = None
+    ) -> NDArray[np.float32]:
         """Return the agents' log-probabilities (see `Engine.decide_again`)."""
         told, arrays = _pack_agents(agents)
-        _, found = self._ask("decide_again", {**told, "observations": list(observations)}, arrays)
-        scores: NDArray[np.float32] = found["log_probabilities"]
-        return scores
-
-    def answer_again(
-        self, agents: Sequence[Agent], observations: Sequence[str], tokens: Sequence[Sequence[int]]
-    ) -> NDArray[np.float32]:
-        """Return the answers' log-probabilities (see `Engine.answer_again`)."""
-        told, arrays = _pack_agents(agents)
-        said = {"observations": list(observations), "tokens": [list(one) for one in tokens]}
-        _, found = self._ask("answer_again", {**told, **said}, arrays)
+        said = None if tokens is None else [list(one) for one in tokens]
+        _, found = self._ask("decide_again", {**told, "observations": list(observations), "tokens": said}, arrays)
         scores: NDArray[np.float32] = found["log_probabilities"]
         return scores
 
@@ -282,10 +275,7 @@ def _do(engine: Engine, told: dict[str, Any], arrays: Arrays) -> Message:
         arrays = {name: np.asarray(values) for name, values in vars(decided).items() if name != "answers"}
         return {"answers": _told(decided.answers)}, arrays
     elif call == "decide_again":
-        scores = engine.decide_again(_unpack_agents(told, arrays), told["observations"])
-        return {}, {"log_probabilities": np.ascontiguousarray(scores)}
-    elif call == "answer_again":
-        scores = engine.answer_again(_unpack_agents(told, arrays), told["observations"], told["tokens"])
+        scores = engine.decide_again(_unpack_agents(told, arrays), told["observations"], told["tokens"])
         return {}, {"log_probabilities": np.ascontiguousarray(scores)}
     elif call == "generate":
         return {"written": asdict(engine.generate([Request(**one) for one in told["requests"]]))}, {}

@@ -142,11 +142,11 @@ def test_answers_are_scored_again_as_the_tokens_that_were_sampled(model: Populat
     """Among them are such as the tokenizer would cut otherwise, whose own log-probability is another one."""
     decided, six = seated(model).decide(np.arange(6), TEXTS[:6], LUCK[:6]), population(model)
     engine, said = seated(model), answers(decided).tokens.tolist()
-    np.testing.assert_allclose(engine.answer_again(six, TEXTS[:6], said), decided.taken, atol=1e-4)
+    np.testing.assert_allclose(engine.decide_again(six, TEXTS[:6], said)[:, 0], decided.taken, atol=1e-4)
     recut = [model.base.tokenizer(model.base.tokenizer.decode(one))["input_ids"] for one in said]
     other = [i for i, one in enumerate(recut) if one != list(said[i])]
     assert other
-    assert (np.abs(engine.answer_again(six, TEXTS[:6], recut) - decided.taken)[other] > 1e-2).all()
+    assert (np.abs(engine.decide_again(six, TEXTS[:6], recut)[:, 0] - decided.taken)[other] > 1e-2).all()
 
 
 def test_half_as_many_go_together_where_memory_is_short(

@@ -231,10 +231,10 @@ class Talker(ScriptedEngine):
         answers = Answers.of([(int(seat), 9) for seat in seats], [(-u, -0.0) for u in uniforms], [False] * len(seats))
         return Decisions(np.ones(len(seats), np.int64), sums, np.full(len(seats), 3), answers)
 
-    def answer_again(
-        self, agents: Sequence[Agent], observations: Sequence[str], tokens: Sequence[Sequence[int]]
+    def decide_again(
+        self, agents: Sequence[Agent], observations: Sequence[str], tokens: Sequence[Sequence[int]] | None = None
     ) -> NDArray[np.float32]:
-        return np.array([-sum(one) for one in tokens], np.float32)
+        return np.array([[-sum(one)] for one in tokens or ()], np.float32)
 
 
 def test_a_worker_passes_texts_through() -> None:
@@ -248,7 +248,7 @@ def test_a_worker_passes_texts_through() -> None:
             for name, values in vars(expected).items():
                 if name != "answers":
                     np.testing.assert_array_equal(getattr(found, name), values)
-        assert there.answer_again([], [], [(1, 2), (4,)]).tolist() == [-3.0, -4.0]
+        assert there.decide_again([], [], [(1, 2), (4,)]).tolist() == [[-3.0], [-4.0]]
         assert there.generate(requests) == ScriptedEngine(uniform, echo).generate(requests)
         assert there.usage.written_tokens == 5 + 2
     finally:
