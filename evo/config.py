@@ -165,7 +165,7 @@ class RunConfig:
             problems.append(f"seed: expected at most {LARGEST_SEED}, given {self.seed}")
         if not 0 < self.temperature <= HOTTEST:
             problems.append(f"temperature: expected a number above 0 and at most {HOTTEST:g}, given {self.temperature}")
-        problems += [*_misplaced(self), *_unread(self)]
+        problems += [*_misplaced(self), *_unread(self), *_incomparable(self)]
         problems += [
             f"algorithm.{name}: expected {getattr(self, name)}, which is the run's own {name} (set that one), "
             f"given {getattr(self.algorithm, name)}"
@@ -188,6 +188,18 @@ def _unread(config: RunConfig) -> list[str]:
         return []
     method = type(config.finetune).__name__
     return [f"variation.adaptation.beta: expected null, for {method} as it is set has no beta, given {list(bounds)}"]
+
+
+def _incomparable(config: RunConfig) -> list[str]:
+    """Return a complaint if agents answer in words and the method compares all that could have been done."""
+    if getattr(config.engine, "mode", "") != "generate" or not getattr(config.finetune, "compares_actions", False):
+        return []
+    method = type(config.finetune).__name__
+    return [
+        "finetune: expected a method that needs no more than how likely an answer was beside mode=generate (such as "
+        "awr, crr, rejection, rest, grpo, dpo or return_conditioned), since words are too many to compare with all "
+        f"that could have been said, given {method} as it is set"
+    ]
 
 
 def _misplaced(config: RunConfig) -> list[str]:

@@ -394,6 +394,7 @@ def _record(run: Run, lived: "_Generation", yardstick: Yardstick, watch: "_Stopw
         screen_rank=lived.screened.rank(lived.tried.lifespans),
         written=writing.asked,
         unusable=writing.fallbacks,
+        unreadable=_unreadable(lived.tried.lives),
         deaths=_deaths(run, episodes),
         ess=_mean([t.effective_share for t in tuned]),
         explained=training.explained if training else math.nan,
@@ -418,6 +419,12 @@ def _behaviour_diversity(run: Run, population: Sequence[Genome], lives: Lives) -
         return math.nan
     each = [run.engine.decide_again([agent] * len(probes), probes) for agent in _express(run, members)]
     return behaviour_diversity(np.array(each))
+
+
+def _unreadable(lives: Lives) -> int:
+    """Count answers that named no action."""
+    answers = lives.transitions.answers
+    return 0 if answers is None else int((~answers.readable).sum())
 
 
 def _deaths(run: Run, episodes: Episodes) -> tuple[tuple[str, int], ...]:

@@ -91,6 +91,8 @@ class GenerationRecord:
     """Texts that a language model wrote for operators."""
     unusable: int
     """Of them, texts of no use, so that the grammar's operator took over."""
+    unreadable: int
+    """Decisions of this generation whose answer in words named no action, so that the idle one was taken."""
     deaths: tuple[tuple[str, int], ...]
     """How many episodes ended in each cause, with "outlived" and "failed" among the causes."""
     ess: float

@@ -1,11 +1,12 @@
 """Transitions -> training batches: which decisions each agent is trained on.
 
-Owns the choice and the tokens. Does not own what a decision is worth (`finetune.values`) or the loss
-(`finetune.losses`).
+Owns the choice and the tokens. What was written is trained on as the tokens that were sampled; nothing is ever encoded
+again, for another way to cut the same text into tokens is not what the agent did. Does not own what a decision is worth
+(`finetune.values`) or the loss (`finetune.losses`).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import chain
 
 import numpy as np
@@ -25,17 +26,19 @@ class Batch:
     """
 
     ids: Tensor
-    """int64 [P, n, T] observation tokens, padded on the right."""
+    """int64 [P, n, T] tokens of each observation and of the answer to it if there is one, padded on the right."""
     lengths: Tensor
-    """int64 [P, n] tokens of each observation."""
+    """int64 [P, n] of them that are no padding."""
     taken: Tensor
-    """int64 [P, n] index of the action taken."""
+    """int64 [P, n] index, among what policies give log-probabilities of, of what was done: the action taken, or 0."""
     behaviour: Tensor
-    """float32 [P, n] log-probability of that action when it was taken, by whoever took it."""
+    """float32 [P, n] log-probability of what was done when it was, by whoever did it."""
     advantage: Tensor
     """float32 [P, n] worth of the decision, in standard deviations."""
     weight: Tensor
     """float32 [P, n] how much the decision counts, for methods that know it beforehand; 1 for all others."""
+    written: Tensor | None = None
+    """int64 [P, n] last tokens of each row that are the answer; None where agents chose among actions' names."""
 
     def __len__(self) -> int:
         """Return n, the decisions of each agent."""
@@ -48,19 +51,21 @@ class Batch:
 
     def of(self, agents: slice) -> "Batch":
         """Return the decisions of neighbouring agents, as views."""
-        return Batch(**{field.name: getattr(self, field.name)[agents] for field in fields(self)})
+        return self._each(lambda tensor: tensor[agents])
 
     def part(self, columns: Tensor | slice) -> "Batch":
         """Return the decisions at `columns` of every agent, padded no further than they need."""
-        width = int(self.lengths[:, columns].max())
-        return Batch(
-            self.ids[:, columns, :width], self.lengths[:, columns], self.taken[:, columns],
-            self.behaviour[:, columns], self.advantage[:, columns], self.weight[:, columns],
-        )  # fmt: skip
+        part = self._each(lambda tensor: tensor[:, columns])
+        return replace(part, ids=part.ids[:, :, : int(part.lengths.max())])
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on `device`."""
-        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        return self._each(lambda tensor: tensor.to(device))
+
+    def _each(self, do: Callable[[Tensor], Tensor]) -> "Batch":
+        """Return the batch with something done to every tensor."""
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Batch(**{name: do(tensor) for name, tensor in tensors.items() if tensor is not None})
 
 
 def informative(advantage: NDArray[np.float64], share: float) -> NDArray[np.int64]:
@@ -98,21 +103,32 @@ def make_batch(
     Advantages are divided by their standard deviation over all m decisions and not centred: none changes its sign.
     """
     spread = max(float(advantage.std()), 1e-6)
-    read = to_read(transitions.observation[chosen].tolist(), prompts)
+    read, taken, written = _rows(transitions.observation[chosen].tolist(), prompts), transitions.action[chosen], None
+    if transitions.answers is not None:
+        said = transitions.answers.tokens[chosen].tolist()
+        read = [[[*row, *one] for row, one in zip(*pair, strict=True)] for pair in zip(read, said, strict=True)]
+        taken, written = np.zeros_like(taken), torch.tensor([[len(one) for one in some] for some in said])
+    ids, lengths = pad_rows(read)
     return Batch(
-        read.ids,
-        read.lengths,
-        torch.from_numpy(transitions.action[chosen].astype(np.int64)),
+        ids,
+        lengths,
+        torch.from_numpy(taken.astype(np.int64)),
         torch.from_numpy(transitions.log_probability[chosen]),
         torch.from_numpy((advantage[chosen] / spread).astype(np.float32)),
         torch.ones(chosen.shape),
+        written,
     )
 
 
 def to_read(observed: Sequence[Sequence[str]], prompts: Prompts) -> Batch:
     """Return n observations for each of P agents as a batch in which nothing is done, for agents to be looked at."""
-    distinct = list(dict.fromkeys(chain.from_iterable(observed)))
-    rows = dict(zip(distinct, prompts.rows(distinct), strict=True))
-    ids, lengths = pad_rows([[rows[text] for text in texts] for texts in observed])
+    ids, lengths = pad_rows(_rows(observed, prompts))
     nothing = torch.zeros(lengths.shape)
     return Batch(ids, lengths, torch.zeros_like(lengths), nothing, nothing, nothing)
+
+
+def _rows(observed: Sequence[Sequence[str]], prompts: Prompts) -> list[list[list[int]]]:
+    """Return the tokens of n observations for each of P agents; every distinct text is encoded once."""
+    distinct = list(dict.fromkeys(chain.from_iterable(observed)))
+    rows = dict(zip(distinct, prompts.rows(distinct), strict=True))
+    return [[rows[text] for text in texts] for texts in observed]

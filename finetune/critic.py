@@ -92,7 +92,7 @@ def worth_of_actions(
 
 
 def shrunk(said: Tensor, doubt: float) -> Tensor:
-    """Return the members' mean [...] of [members, ...], times 1 - doubt (spread / mean)^2 or nothing if that is below 0.
+    """Return the members' mean [...] of [members, ...], times 1 - doubt (spread / mean)^2, which is at least 0.
 
     The positive part of a James-Stein estimate (James and Stein 1961), one number at a time.
     """

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from fitness.errors import ConfigError
 
+_TRUSTED = 2.0
+"""Largest weight of an answer in estimates."""
 _WARMER = 1.25
 """Factor by which a temperature is raised at a time."""
 
@@ -127,6 +129,34 @@ def half_squared_error(value: Tensor, target: Tensor) -> Tensor:
 def entropy(log_probabilities: Tensor) -> Tensor:
     """Return the entropy over the named actions in nats, [...] from [..., A]."""
     return -(log_probabilities.exp() * log_probabilities).sum(dim=-1)
+
+
+def sampled_kl_divergence(start: Tensor, now: Tensor, behaviour: Tensor) -> Tensor:
+    """Return an estimate of KL(start || now) from what was said [P, n]: at least 0, and 0 where nothing moved.
+
+    The mean of r - 1 - log r with r = now / start, of which what `start` says has the divergence for its mean (Schulman
+    2020, http://joschu.net/blog/kl-approx.html), weighted for who said it.
+
+    Args:
+        start: [P, n] log-probability of the answer before training.
+        now: [P, n] after.
+        behaviour: [P, n] when it was said.
+    """
+    log_ratio = now - start
+    return importance_weights(start, behaviour, _TRUSTED) * (torch.expm1(log_ratio) - log_ratio)
+
+
+def sampled_entropy(now: Tensor, behaviour: Tensor) -> Tensor:
+    """Return [P, n] numbers whose mean estimates the entropy of whole answers: -log pi, weighted for who said them.
+
+    Weights have mean 1, so that what has become certain shows as little entropy however seldom it was said before.
+
+    Args:
+        now: [P, n] log-probability of the answer.
+        behaviour: [P, n] when it was said.
+    """
+    weight = importance_weights(now, behaviour, _TRUSTED)
+    return -weight * now / weight.mean(dim=1, keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny)
 
 
 def tempered_weights(advantage: Tensor, beta: float, cap: float, least: float) -> Tensor:

@@ -87,11 +87,14 @@ class Policies:
         return self.stack.map(lambda factor: factor.detach().cpu())
 
     def log_probs(self, batch: Batch) -> Tensor:
-        """Return the log-probabilities [P, n, A] of all decisions, as the adapters are now."""
-        return self._of_all(batch, len(self.actions))
+        """Return the log-probabilities [P, n, A] of all decisions, as the adapters are now; A is 1 of answers."""
+        return self._of_all(batch, len(self.actions) if batch.written is None else 1)
 
     def look(self, batch: Batch) -> Pooled:
-        """Return the log-probabilities and pooled hidden states of all decisions, as the adapters are now."""
+        """Return the log-probabilities and pooled hidden states of all decisions, as the adapters are now.
+
+        Of named actions only: an answer would be pooled with what it answers.
+        """
         return _apart(self._of_all(batch, len(self.actions) + self.model.width), len(self.actions))
 
     @torch.no_grad()
@@ -186,13 +189,20 @@ class Policies:
         return replace(batch, ids=ids, lengths=lengths).to(batch.ids.device)
 
     def score(self, prefix: Prefix, batch: Batch, members: slice, *, pooled: bool = False) -> Tensor:
-        """Return log-probabilities [members, n, A], and then pooled hidden states as H columns more."""
-        asked = (prefix, batch.ids, batch.lengths, self.actions, self.temperature[members])
+        """Return log-probabilities [members, n, A], and pooled hidden states as H columns more; of answers [.., 1]."""
+        heat = self.temperature[members]
+        if batch.written is not None:
+            return self.model.answer_log_probs(prefix, batch.ids, batch.lengths, batch.written, heat)[..., None]
+        asked = (prefix, batch.ids, batch.lengths, self.actions, heat)
         return torch.cat(self.model.pooled(*asked), dim=2) if pooled else self.model.action_log_probs(*asked)
 
     def flops(self, prefix: Prefix, batch: Batch, *, pooled: bool = False) -> float:
         """Return what scoring, or pooling, `batch` costs."""
-        return self.model.forward.flops(prefix, batch.ids.numel(), batch.rows, pooled=pooled)
+        forward = self.model.forward
+        if batch.written is None:
+            return forward.flops(prefix, batch.ids.numel(), batch.rows, pooled=pooled)
+        places = batch.rows * max(1, int(batch.written.max()))
+        return forward.flops(prefix, batch.ids.numel(), places) + self.model.head_flops * places
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from torch import Tensor
 from finetune.batches import Batch
 from finetune.heads import explained_share, fitted, predicted
 from finetune.learners import Learner
-from finetune.losses import entropy, kl_divergence
+from finetune.losses import entropy, kl_divergence, of_taken, sampled_entropy, sampled_kl_divergence
 from finetune.methods.base import Lesson, Method
 from finetune.moments import Moments, Rows
 from finetune.optimizer import PopulationAdamW
@@ -93,7 +93,13 @@ def tune_each(
     transitions: Transitions,
     rng: np.random.Generator,
 ) -> Training:
-    """Do what `tune` does, with each learner's own learning rate, beta and memory."""
+    """Do what `tune` does, with each learner's own learning rate, beta and memory.
+
+    Raises:
+        ValueError: the method compares all that could have been done, and agents answered in words.
+    """
+    if method.compares_actions and transitions.answers is not None:
+        raise ValueError(f"transitions: expected chosen actions for {type(method).__name__}, got answers in words")
     agents, betas = [one.agent for one in learners], torch.tensor([[one.beta] for one in learners])
     lesson = method.prepare_tempered(agents, transitions, prompts, rng, betas)
     valued = lesson.value is not None
@@ -178,8 +184,9 @@ class _Session:
 
     def _judge(self, losses: Tensor, sound: Tensor, judged: Tensor, moments: Sequence[Moments | None]) -> Training:
         """Compare with the parents and refuse what is broken, has drifted too far or has collapsed."""
-        end, explained = self._end(self.batch.part(judged))
-        drift, doubt = kl_divergence(self.start[:, judged], end).mean(dim=1), entropy(end).mean(dim=1)
+        part = self.batch.part(judged)
+        end, explained = self._end(part)
+        drift, doubt = _moved(self.start[:, judged], end, part)
         tuned = []
         for i, adapter in enumerate(self.policies.adapters()):
             whole = bool(sound[i]) and adapter.is_finite() and bool(torch.isfinite(losses[i]))
@@ -204,6 +211,15 @@ class _Session:
         if doubt < self.config.least_entropy:
             return f"collapse: entropy {doubt:.3f}, at least {self.config.least_entropy} expected"
         return ""
+
+
+def _moved(start: Tensor, end: Tensor, part: Batch) -> tuple[Tensor, Tensor]:
+    """Return drift and entropy [P] over some decisions; of answers, which are too many to sum over, estimates."""
+    if part.written is None:
+        return kl_divergence(start, end).mean(dim=1), entropy(end).mean(dim=1)
+    before, after = of_taken(start, part.taken), of_taken(end, part.taken)
+    drift = sampled_kl_divergence(before, after, part.behaviour)
+    return drift.mean(dim=1), sampled_entropy(after, part.behaviour).mean(dim=1)
 
 
 def _rates(peak: float, steps: int) -> list[float]:

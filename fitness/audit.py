@@ -9,10 +9,12 @@ adapters act at all is `PopulationEngine.assert_adapters_act`. Costs a decision 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fitness.agent import Agent
 from fitness.engines.base import Engine
 from fitness.errors import EngineError
+from fitness.records import Transitions
 from fitness.rollout import Lives
 
 
@@ -63,12 +65,21 @@ def _check_decisions(engine: Engine, agents: Sequence[Agent], lives: Lives) -> N
     if not asked:
         return
     rows = np.array([seen[agent.id] for agent in asked])
-    again = engine.decide_again(asked, list(lived.observation[rows]))[np.arange(len(rows)), lived.action[rows]]
-    apart = np.abs(again.astype(np.float64) - lived.log_probability[rows])
+    apart = np.abs(_again(engine, asked, lived, rows).astype(np.float64) - lived.log_probability[rows])
     apart *= [agent.temperature for agent in asked]  # what rounds are logits, before they are divided by it
+    if lived.answers is not None:  # of each token
+        apart /= [max(1, len(said)) for said in lived.answers.tokens[rows]]
     wrong = [agent.id for agent, far in zip(asked, apart, strict=True) if not far <= engine.rounding]
     if wrong:
         raise EngineError(
             f"audit: expected every agent to decide again as it was recorded, got other answers from "
             f"{len(wrong)} of {len(agents)} (first ids: {wrong[:5]}): an adapter or a strategy was not its own"
         )
+
+
+def _again(engine: Engine, asked: Sequence[Agent], lived: Transitions, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the log-probabilities [P] of what agents did, asked once more; of answers, of the tokens as sampled."""
+    observations = list(lived.observation[rows])
+    if lived.answers is not None:
+        return engine.decide_again(asked, observations, lived.answers.tokens[rows].tolist())[:, 0]
+    return engine.decide_again(asked, observations)[np.arange(len(rows)), lived.action[rows]]

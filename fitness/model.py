@@ -219,7 +219,8 @@ class PopulationModel:
             float32 [P, n, A]; exp of each row sums to 1.
         """
         tokens = torch.as_tensor(actions, device=self.device)
-        logits = self.forward.action_logits(prefix, ids.to(self.device), lengths.to(self.device), tokens)
+        places = lengths[..., None].to(self.device) - 1
+        logits = self.forward.logits(prefix, ids.to(self.device), places, tokens)[:, :, 0]
         return self._tempered(logits, temperature)
 
     def pooled(
@@ -237,6 +238,38 @@ class PopulationModel:
         """Return log-probabilities [P, n, A] of logits."""
         scale = torch.as_tensor(temperature, dtype=torch.float32, device=self.device).reshape(-1, 1, 1)
         return torch.log_softmax(logits / scale, dim=-1)
+
+    def next_logits(self, prefix: Prefix, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Return float32 logits [P, n, vocabulary] of what follows each row (arguments as in `action_log_probs`)."""
+        places = lengths[..., None].to(self.device) - 1
+        return self.forward.logits(prefix, ids.to(self.device), places, slice(None))[:, :, 0]
+
+    def answer_log_probs(
+        self, prefix: Prefix, ids: Tensor, lengths: Tensor, written: Tensor, temperature: Tensor | float = 1.0
+    ) -> Tensor:
+        """Return the log-probability [P, n] of each row's last tokens together, among all that the model knows.
+
+        Args:
+            prefix: as in `action_log_probs`, in which the rest is differentiable.
+            ids: int64 [P, n, T] tokens of an observation and then of an answer, padded on the right.
+            lengths: int64 [P, n] tokens of each row.
+            written: int64 [P, n] how many of them, the last ones, are the answer; fewer than all.
+            temperature: divides the logits; one number or [P].
+        """
+        ids, lengths, written = (tensor.to(self.device) for tensor in (ids, lengths, written))
+        steps = torch.arange(max(1, int(written.max())), device=self.device)
+        targets = ((lengths - written)[..., None] + steps).clamp(max=ids.shape[2] - 1)
+        logits = self.forward.logits(prefix, ids, (targets - 1).clamp(min=0), slice(None))
+        scale = torch.as_tensor(temperature, dtype=torch.float32, device=self.device).reshape(-1, 1, 1, 1)
+        said = ids.gather(2, targets)[..., None]
+        each = torch.log_softmax(logits / scale, dim=-1).gather(3, said)[..., 0]
+        return torch.where(steps < written[..., None], each, 0.0).sum(dim=2)
+
+    @property
+    def head_flops(self) -> float:
+        """What scoring all tokens at one place costs beyond `Forward.flops`."""
+        weights: int = self.base.network.get_output_embeddings().weight.numel()
+        return 2.0 * weights
 
     def for_a_run(self) -> AbstractContextManager[None]:
         """Return a context for all of a run: with a small model on a CPU, only `side_by_side` uses several cores."""

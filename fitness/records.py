@@ -65,6 +65,42 @@ class Fault:
 
 
 @dataclass(frozen=True, eq=False)
+class Answers:
+    """What was written in m decisions that agents took in words.
+
+    Example: `Answers.of(tokens=[(17, 4)], log_probabilities=[(-0.2, -1.5)], readable=[True])`
+    """
+
+    tokens: NDArray[np.object_]
+    """[m] tuples of token ids exactly as sampled, those of the stop word and of the end included."""
+    log_probabilities: NDArray[np.object_]
+    """[m] tuples: of each token under the distribution that it was drawn from, after temperature."""
+    readable: NDArray[np.bool_]
+    """[m] whether the text named an action; if not, the environment's idle one was taken."""
+
+    @classmethod
+    def of(
+        cls, tokens: Sequence[Sequence[int]], log_probabilities: Sequence[Sequence[float]], readable: Sequence[bool]
+    ) -> "Answers":
+        """Return the answers of plain sequences."""
+        return cls(_ragged(tokens), _ragged(log_probabilities), np.array(readable, bool))
+
+    @classmethod
+    def join(cls, parts: Sequence["Answers"]) -> "Answers":
+        """Put parts one after another."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+    def __len__(self) -> int:
+        """Return the number of answers."""
+        return len(self.readable)
+
+    def __getitem__(self, rows: NDArray[Any]) -> "Answers":
+        """Return some of them."""
+        return Answers(self.tokens[rows], self.log_probabilities[rows], self.readable[rows])
+
+
+@dataclass(frozen=True, eq=False)
 class Transitions:
     """m decisions, ordered by (agent, seed, step).
 
@@ -82,7 +118,7 @@ class Transitions:
     action: NDArray[np.int16]
     """[m] index into the environment's action names."""
     log_probability: NDArray[np.float32]
-    """[m] of the action taken, natural logarithm, after temperature."""
+    """[m] of the action taken, natural logarithm, after temperature; of an answer in words, the sum over its tokens."""
     reward: NDArray[np.float32]
     """[m] given for the step that the action caused."""
     vitals: NDArray[np.float32]
@@ -91,6 +127,8 @@ class Transitions:
     """[m] whether the agent was alive after the step."""
     prompt_tokens: NDArray[np.int32]
     """[m] tokens of strategy and observation together."""
+    answers: Answers | None = None
+    """[m] what was written; None where agents chose among the actions' names."""
 
     def __post_init__(self) -> None:
         """Check that all fields have one row per decision.
@@ -187,19 +225,37 @@ def _places(ids: NDArray[np.int64], agents: Sequence[int]) -> NDArray[np.int64]:
 def _concatenated(kind: type[Table], parts: Sequence[Table]) -> Table:
     fields = [field.name for field in dataclasses.fields(kind)]
     filled = [part for part in parts if len(part)] or list(parts[:1])
-    return kind(**{name: np.concatenate([getattr(part, name) for part in filled]) for name in fields})
+    return kind(**{name: _joined([getattr(part, name) for part in filled]) for name in fields})
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    if parts[0] is None:
+        return None
+    return Answers.join(parts) if isinstance(parts[0], Answers) else np.concatenate(parts)
 
 
 def _taken(table: Table, rows: NDArray[np.int64]) -> Table:
     fields = [field.name for field in dataclasses.fields(table)]
-    return type(table)(**{name: getattr(table, name)[rows] for name in fields})
+    return type(table)(**{name: _some(getattr(table, name), rows) for name in fields})
+
+
+def _some(values: Any, rows: NDArray[Any]) -> Any:
+    return None if values is None else values[rows]
+
+
+def _ragged(rows: Sequence[Sequence[Any]]) -> NDArray[np.object_]:
+    """Return an array of tuples, which numpy would make a matrix of if they were equally long."""
+    array = np.empty(len(rows), object)
+    for place, row in enumerate(rows):
+        array[place] = tuple(row)
+    return array
 
 
 def _check_rows(table: Episodes | Transitions) -> None:
     """Refuse a struct of arrays whose fields disagree about the number of rows."""
     expected = len(table.agent)
     for field in dataclasses.fields(table):
-        values: NDArray[Any] = getattr(table, field.name)
-        if len(values) != expected:
+        values: NDArray[Any] | Answers | None = getattr(table, field.name)
+        if values is not None and len(values) != expected:
             name = f"{type(table).__name__.lower()}.{field.name}"
             raise ValueError(f"{name}: expected {expected} rows as in agent, got {len(values)}")

@@ -19,7 +19,7 @@ from fitness.agent import Agent
 from fitness.engines.base import Engine, decide_each
 from fitness.environments.base import EnvironmentConfig, Ints, TextVectorEnv
 from fitness.environments.chance import uniform
-from fitness.records import Episodes, Fault, Transitions
+from fitness.records import Answers, Episodes, Fault, Transitions
 from fitness.worlds import View, Worlds
 
 _DECISIONS = 1_000
@@ -51,6 +51,7 @@ class _Moment:
     vitals: NDArray[np.float32]
     alive: NDArray[np.bool_]
     prompt_tokens: Ints
+    answers: Answers | None = None
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,17 @@ def _live_one_step(engine: Engine, worlds: Worlds, view: View, crowd: _Crowd, st
     actions = np.zeros(len(crowd.ids), np.int64)
     actions[view.rows] = decided.actions
     worlds.act(lambda _, rows: actions[rows])
-    chosen = decided.log_probabilities[np.arange(len(view.rows)), decided.actions]
-    alive = ~worlds.died[view.rows]
-    return _Moment(view.rows, step, view.text, decided.actions, chosen, view.vitals, alive, decided.prompt_tokens)
+    return _Moment(
+        rows=view.rows,
+        step=step,
+        observation=view.text,
+        action=decided.actions,
+        log_probability=decided.taken,
+        vitals=view.vitals,
+        alive=~worlds.died[view.rows],
+        prompt_tokens=decided.prompt_tokens,
+        answers=decided.answers,
+    )
 
 
 def live_scripted(environment: EnvironmentConfig, policy: Policy, seeds: Ints) -> Episodes:
@@ -169,7 +178,8 @@ def _without(moments: Sequence[_Moment], rows: Ints) -> list[_Moment]:
         return list(moments)
     kept = [(moment, ~np.isin(moment.rows, rows)) for moment in moments]
     return [
-        replace(m, **{name: values[keep] for name, values in vars(m).items() if name != "step"}) for m, keep in kept
+        replace(m, **{n: values[keep] for n, values in vars(m).items() if n != "step" and values is not None})
+        for m, keep in kept
     ]
 
 
@@ -185,6 +195,7 @@ def _transitions(moments: Sequence[_Moment], crowd: _Crowd) -> Transitions:
         return np.asarray(np.concatenate([getattr(m, name) for m in moments])[order])
 
     alive = gather("alive")
+    written = [m.answers for m in moments if m.answers is not None]  # a step that broke for all has none
     return Transitions(
         agent=crowd.ids[rows[order]],
         seed=crowd.worlds[rows[order]],
@@ -196,4 +207,5 @@ def _transitions(moments: Sequence[_Moment], crowd: _Crowd) -> Transitions:
         vitals=gather("vitals"),
         alive=alive,
         prompt_tokens=gather("prompt_tokens").astype(np.int32),
+        answers=Answers.join(written)[order] if written else None,
     )

@@ -26,15 +26,16 @@ from numpy.typing import NDArray
 
 from fitness.errors import OutputError, nearest
 from fitness.files import write_atomically
-from fitness.records import Episodes, Transitions
+from fitness.records import Answers, Episodes, Transitions
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised by every change of a schema that a reader could notice."""
 VERSION_KEY = b"forager.schema_version"
 ACTIONS_KEY = b"forager.actions"
 VITALS_KEY = b"forager.vitals"
 
 _FLOATS = pa.list_(pa.field("element", pa.float32()))
+_TOKENS = pa.list_(pa.field("element", pa.int32()))
 _IDS = pa.list_(pa.field("element", pa.int64()))
 
 SCHEMAS: dict[str, pa.Schema] = {
@@ -54,6 +55,9 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("vitals", _FLOATS),
             ("alive", pa.bool_()),
             ("prompt_tokens", pa.int32()),
+            ("answer_tokens", _TOKENS),
+            ("answer_log_probabilities", _FLOATS),
+            ("readable", pa.bool_()),
         ]
     ),
     "episodes": pa.schema(
@@ -140,6 +144,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("screen_rank", pa.float64()),
             ("written", pa.int32()),
             ("unusable", pa.int32()),
+            ("unreadable", pa.int64()),
             ("deaths", pa.map_(pa.string(), pa.int64())),
             ("ess", pa.float64()),
             ("explained", pa.float64()),
@@ -240,6 +245,7 @@ def write_transitions(
         "vitals": _list_vitals(transitions.vitals, vital_names),
         "alive": transitions.alive,
         "prompt_tokens": transitions.prompt_tokens,
+        **_list_answers(transitions.answers),
     }
     names = {ACTIONS_KEY: _to_json(action_names), VITALS_KEY: _to_json(vital_names)}
     return write_rows(run_folder, "transitions", source, columns, names)
@@ -388,6 +394,17 @@ def _list_vitals(vitals: NDArray[np.float32], names: Sequence[str]) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, flat, type=_FLOATS)
 
 
+def _list_answers(answers: Answers | None) -> dict[str, Any]:
+    """Return the columns of what was written; nulls, which take no room, where agents chose among names."""
+    if answers is None:
+        return dict.fromkeys(("answer_tokens", "answer_log_probabilities", "readable"))
+    return {
+        "answer_tokens": answers.tokens.tolist(),
+        "answer_log_probabilities": answers.log_probabilities.tolist(),
+        "readable": answers.readable,
+    }
+
+
 def write_rows(
     run_folder: Path, name: str, source: Source, columns: Mapping[str, Any], metadata: Mapping[bytes, bytes]
 ) -> Path:
@@ -412,14 +429,16 @@ def write_rows(
         "environment_version": source.environment_version,
     }
     arrays = {key: pa.repeat(pa.scalar(value, schema.field(key).type), rows) for key, value in constants.items()}
-    arrays |= {key: _to_array(values, schema.field(key).type) for key, values in columns.items()}
+    arrays |= {key: _to_array(values, schema.field(key).type, rows) for key, values in columns.items()}
     table = pa.Table.from_arrays([arrays[key] for key in schema.names], schema=schema)
     path = table_path(run_folder, name, source.generation)
     write_atomically(path, lambda temporary: _write_parquet(table, temporary))
     return path
 
 
-def _to_array(values: Any, kind: pa.DataType) -> pa.Array:
+def _to_array(values: Any, kind: pa.DataType, rows: int) -> pa.Array:
+    if values is None:
+        return pa.nulls(rows, kind)
     return values if isinstance(values, pa.Array) else pa.array(values, type=kind)
 
 

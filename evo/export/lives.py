@@ -16,7 +16,7 @@ from fitness.telemetry import read_table
 
 MARGIN = 1.5
 """A life is preferred to another one in the same world if it was at least this many times as long."""
-_DECISIONS = ("generation", "genome", "seed", "step", "observation", "action", "prompt_tokens")
+_DECISIONS = ("generation", "genome", "seed", "step", "observation", "action", "prompt_tokens", "answer_tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +32,16 @@ class Life:
     """What was done on reading each observation."""
     prompt_tokens: tuple[int, ...]
     """Tokens that were read before each decision."""
+    answers: tuple[tuple[int, ...], ...] = ()
+    """The tokens of each decision in words, as they were sampled; empty where agents chose among names."""
 
     def __len__(self) -> int:
         """Return the lifespan, in decisions."""
         return len(self.actions)
+
+    def answer(self, step: int) -> tuple[int, ...]:
+        """Return the tokens of one decision in words, or none."""
+        return self.answers[step] if self.answers else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +54,8 @@ class Decision:
     action: str
     prompt_tokens: int
     """As recorded."""
+    answer: tuple[int, ...] = ()
+    """Tokens in which it was said; empty if the action's name was chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +71,10 @@ class Preference:
     """Action of the short one."""
     prompt_tokens: int
     """As recorded."""
+    chosen_answer: tuple[int, ...] = ()
+    """Tokens in which it was said; empty if the action's name was chosen."""
+    rejected_answer: tuple[int, ...] = ()
+    """The same of the short life."""
 
 
 def read_lives(run: Path, genomes: Collection[int]) -> tuple[list[Life], list[Life]]:
@@ -103,6 +115,7 @@ def _lives(decisions: pa.Table) -> Iterator[Life]:
                 observations=tuple(columns["observation"][first:place]),
                 actions=tuple(columns["action"][first:place]),
                 prompt_tokens=tuple(columns["prompt_tokens"][first:place]),
+                answers=tuple(tuple(said) for said in columns["answer_tokens"][first:place] if said is not None),
             )
             first = place
 
@@ -115,8 +128,14 @@ def longest(lives: Sequence[Life], share: float) -> list[Life]:
 def decisions_of(life: Life) -> list[Decision]:
     """Return the decisions of a life, in order."""
     return [
-        Decision(genome=life.genome, observation=observation, action=action, prompt_tokens=tokens)
-        for observation, action, tokens in zip(life.observations, life.actions, life.prompt_tokens, strict=True)
+        Decision(
+            genome=life.genome,
+            observation=life.observations[step],
+            action=life.actions[step],
+            prompt_tokens=life.prompt_tokens[step],
+            answer=life.answer(step),
+        )
+        for step in range(len(life))
     ]
 
 
@@ -162,14 +181,16 @@ def _compare(own: Life, other: Life) -> Iterator[Preference]:
 
 def _prefer(own: Life, place: int, other: Life, place_there: int) -> Preference:
     """Return the preference between what two lives did at two steps where they read the same."""
-    done, done_there = own.actions[place], other.actions[place_there]
+    done, done_there = (own.actions[place], own.answer(place)), (other.actions[place_there], other.answer(place_there))
     chosen, rejected = (done, done_there) if len(own) > len(other) else (done_there, done)
     return Preference(
         genome=own.genome,
         observation=own.observations[place],
-        chosen=chosen,
-        rejected=rejected,
+        chosen=chosen[0],
+        rejected=rejected[0],
         prompt_tokens=own.prompt_tokens[place],
+        chosen_answer=chosen[1],
+        rejected_answer=rejected[1],
     )
 
 

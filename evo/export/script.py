@@ -126,6 +126,7 @@ DPO_FILE = (
 TEXT_FORM = "Rows are text; the model's tokenizer makes of them exactly the tokens that were acted on.\n"
 IDS_FORM = (
     "Rows are token ids of the base model's own tokenizer, because text in one piece would not give the tokens that "
-    "were acted on: it merges what lies on either side of a seam.\n"
+    "were acted on: it merges what lies on either side of a seam, or agents answered in words of their own, which are "
+    "the tokens that they were sampled as.\n"
 )
 TRAIN_COMMAND = "python train.py {method} MODEL tuned-{method}\n"

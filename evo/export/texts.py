@@ -79,13 +79,14 @@ class Rows:
         together = self._encode([prompt + completion for prompt, completion in texts])
         readings = []
         for one, (prompt, completion), row, start, whole in zip(decisions, texts, rows, alone, together, strict=True):
-            read, done = [*self._prefixes[one.genome], *row], self._actions[one.action]
+            read, done = [*self._prefixes[one.genome], *row], one.answer or self._actions[one.action]
             if len(read) != one.prompt_tokens:
                 raise OutputError(
                     f"model: expected the prompts that the run's agents read, of {one.prompt_tokens} tokens, got "
                     f"{len(read)}: the model, its tokenizer or the environment is not the run's any more"
                 )
-            exact = whole[: len(read) + len(done)] == [*read, *done] and _shared(start, whole) == len(read)
+            same = whole[: len(read) + len(done)] == [*read, *done] and _shared(start, whole) == len(read)
+            exact = same and not one.answer  # what was said in words is trained on as the tokens that were sampled
             readings.append(_Reading(prompt, completion, read, list(done), exact))
         return readings
 
@@ -108,6 +109,7 @@ def _answered(pairs: Sequence[Preference], name: str) -> list[Decision]:
             observation=pair.observation,
             action=getattr(pair, name),
             prompt_tokens=pair.prompt_tokens,
+            answer=getattr(pair, f"{name}_answer"),
         )
         for pair in pairs
     ]

@@ -118,6 +118,7 @@ def _describe(record: GenerationRecord, clock: _Clock) -> list[tuple[str, str]]:
         ("speed", "-" if math.isnan(clock.rate) else f"{clock.rate:,.0f} decisions/s"),
         ("ETA", _duration(clock.seconds_to_go(record))),
         ("ends", _ends(record.deaths)),
+        *([("unreadable", f"{record.unreadable} answers")] if record.unreadable else []),
         ("tuned", f"{record.accepted} kept {record.refused} refused"),
     ]
 

@@ -318,6 +318,7 @@ def _curves(record: GenerationRecord) -> dict[str, float]:
         "operators/screen_rank": record.screen_rank,
         "operators/written": record.written,
         "operators/unusable": record.unusable,
+        "population/unreadable": record.unreadable,
         "seconds/generation": record.seconds,
         "seconds/rollout": record.rollout_seconds,
         "seconds/finetune": record.finetune_seconds,

@@ -79,6 +79,11 @@ class AdvantageWeighted(Method):
         """See `Method.tempered`; clipping has none."""
         return self.weighting != "clipped"
 
+    @property
+    def compares_actions(self) -> bool:
+        """See `Method.compares_actions`: what holds all else still must know all else."""
+        return self.weighting == "tilted"
+
     def prepare(
         self, agents: Sequence[Agent], transitions: Transitions, prompts: Prompts, rng: np.random.Generator
     ) -> Lesson:

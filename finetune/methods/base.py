@@ -30,7 +30,8 @@ class Loss(Protocol):
         """Return the loss of each decision [P, b].
 
         Args:
-            now: [P, b, A] log-probabilities of the named actions, differentiable.
+            now: [P, b, A] log-probabilities of the named actions, differentiable; of answers in words, [P, b, 1], only
+                of what was said, so that a loss that asks no more than `of_taken` serves both.
             start: [P, b, A] the same before training, or the teachers'.
             part: the decisions.
         """
@@ -89,6 +90,11 @@ class Method(ABC):
     def spoken(self) -> str:
         """What agents are told after their strategy in every life, whether trained already or not; mostly nothing."""
         return ""
+
+    @property
+    def compares_actions(self) -> bool:
+        """Whether it needs all named actions' log-probabilities, which agents that answer in words have not."""
+        return False
 
     @property
     def tempered(self) -> bool:

@@ -52,6 +52,11 @@ class Distillation(Method):
         elif self.teacher == "own":
             raise ConfigError("words: expected a number of words with teacher own (as it is, it is its own copy)")
 
+    @property
+    def compares_actions(self) -> bool:
+        """See `Method.compares_actions`: the divergence is a sum over them."""
+        return True
+
     def prepare(
         self, agents: Sequence[Agent], transitions: Transitions, prompts: Prompts, rng: np.random.Generator
     ) -> Lesson:

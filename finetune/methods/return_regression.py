@@ -54,6 +54,11 @@ class ReturnRegression(Method):
         if self.trainer.moments == "inherit":
             raise ConfigError("trainer.moments: expected reset, for a new head has no past, got inherit")
 
+    @property
+    def compares_actions(self) -> bool:
+        """See `Method.compares_actions`: what holds the policy is a sum over them."""
+        return True
+
     def prepare(
         self, agents: Sequence[Agent], transitions: Transitions, prompts: Prompts, rng: np.random.Generator
     ) -> Lesson:

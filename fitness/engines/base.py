@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fitness.agent import Agent
 from fitness.checks import check_integer, check_number
 from fitness.errors import ConfigError, EngineError, describe
+from fitness.records import Answers
 
 _PATIENCE = 8
 """Broken calls for one agent in one step, after which its rows are no longer taken apart: it is not one row's fault."""
@@ -27,11 +28,20 @@ class Decisions:
     """What n agents chose."""
 
     actions: NDArray[np.int64]
-    """[n] index into the environment's action names."""
+    """[n] index into the environment's action names; where an answer could not be read, of the idle one."""
     log_probabilities: NDArray[np.float32]
-    """[n, actions] of each named action, after temperature; each row sums to 1 in probability."""
+    """[n, actions] of each named action, after temperature; each row sums to 1 in probability. [n, 1] of the whole
+    answer where agents decide in words."""
     prompt_tokens: NDArray[np.int64]
     """[n] tokens of strategy and observation together."""
+    answers: Answers | None = None
+    """[n] what was written; None where agents choose among names."""
+
+    @property
+    def taken(self) -> NDArray[np.float32]:
+        """[n] log-probability of what was done."""
+        place = self.actions if self.answers is None else np.zeros_like(self.actions)
+        return self.log_probabilities[np.arange(len(place)), place]
 
 
 @dataclass(frozen=True)
@@ -123,10 +133,18 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def decide_again(self, agents: Sequence[Agent], observations: Sequence[str]) -> NDArray[np.float32]:
+    def decide_again(
+        self, agents: Sequence[Agent], observations: Sequence[str], tokens: Sequence[Sequence[int]] | None = None
+    ) -> NDArray[np.float32]:
         """Return the log-probabilities [P, actions] of agents, an observation each: no seats, and nothing kept.
 
         What `decide` answers for them must be the same but for rounding (`fitness.audit`).
+
+        Args:
+            agents: P agents.
+            observations: P texts.
+            tokens: P answers, as the tokens that they were sampled as: returned are the log-probabilities [P, 1] of
+                these; None for the actions' names, which agents that decide in words can be asked about as well.
         """
 
     def generate(self, requests: Sequence[Request]) -> Written:
@@ -195,7 +213,19 @@ def decide_each(
     log_probs = np.zeros((len(seats), names), np.float32)
     for rows, part in parts:
         actions[rows], log_probs[rows], tokens[rows] = part.actions, part.log_probabilities, part.prompt_tokens
-    return Decisions(actions, log_probs, tokens), errors
+    return Decisions(actions, log_probs, tokens, _answers(parts, len(seats))), errors
+
+
+def _answers(parts: Sequence[tuple[NDArray[np.int64], Decisions]], count: int) -> Answers | None:
+    """Return the answers of all rows, empty ones where there is none."""
+    written = [(rows, part.answers) for rows, part in parts if part.answers is not None]
+    if not written:
+        return None
+    whole = Answers.of([()] * count, [()] * count, [False] * count)
+    for rows, answers in written:
+        whole.tokens[rows], whole.log_probabilities[rows] = answers.tokens, answers.log_probabilities
+        whole.readable[rows] = answers.readable
+    return whole
 
 
 def _checked(decisions: Decisions, count: int) -> Decisions:
@@ -207,7 +237,10 @@ def _checked(decisions: Decisions, count: int) -> Decisions:
         shape = np.shape(getattr(decisions, name))
         if shape != (count,):
             raise ValueError(f"expected {count} {name}, got shape {shape}")
-    if not ((decisions.actions >= 0) & (decisions.actions < scores.shape[1])).all():
+    if decisions.answers is not None:
+        if len(decisions.answers) != count or scores.shape[1] != 1:
+            raise ValueError(f"expected {count} answers, got {len(decisions.answers)}")
+    elif not ((decisions.actions >= 0) & (decisions.actions < scores.shape[1])).all():
         raise ValueError(f"expected actions below {scores.shape[1]}, got {decisions.actions.max()}")
     return decisions
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fitness.checks import check_choice, check_integer
 from fitness.environments.base import TextVectorEnv
 from fitness.errors import ConfigError, nearest
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from fitness.model import ModelConfig
 
 _FORWARDS = ("auto", "huggingface", "llama")
+_MODES = ("choose", "generate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,12 @@ class PopulationEngineConfig:
     """Rows that go through the model together; null for what is fastest: a cache's fill on a CPU, many elsewhere."""
     forward: str = "auto"
     """"huggingface" runs the model's own code, "llama" ours for that family, "auto" the fastest that fits."""
+    mode: str = "choose"
+    """"choose" scores the actions' names in one go; "generate" samples an answer in words, whose first must be one."""
+    limit: int = 8
+    """Most tokens of an answer; at least 1; of "generate"."""
+    stops: tuple[str, ...] = (" ", "\n", ".", ",")
+    """What ends an answer once it has begun; none of them empty; of "generate"."""
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -32,26 +40,37 @@ class PopulationEngineConfig:
         if self.forward not in _FORWARDS:
             hint = nearest(self.forward, _FORWARDS)
             raise ConfigError(f"forward: expected one of {', '.join(_FORWARDS)}, got {self.forward!r}{hint}")
+        check_choice("mode", self.mode, _MODES)
+        check_integer("limit", self.limit, 1)
+        object.__setattr__(self, "stops", tuple(self.stops))
+        if not all(self.stops):
+            raise ConfigError("stops: expected words, got an empty one")
 
-    def build(self, model: "ModelConfig", env: "TextVectorEnv | _Sayings") -> "PopulationEngine":
+    def build(self, model: "ModelConfig", env: "TextVectorEnv | Sayings") -> "PopulationEngine":
         """Load the model and return an engine for an environment's actions.
 
         Raises:
+            ConfigError: agents are to answer in words, and the environment names no idle action.
             ModelError: the model cannot be loaded or cannot tell the actions apart.
         """
+        from fitness.engines.answers import Wording
         from fitness.engines.population import PopulationEngine
         from fitness.model import PopulationModel, load_base_model
 
+        wording = Wording.of(env, self.limit, self.stops) if self.mode == "generate" else None
         loaded = PopulationModel(load_base_model(model), forward=self.forward)
-        return PopulationEngine(loaded, action_names=env.action_names, manual=env.manual, row_chunk=self.row_chunk)
+        return PopulationEngine(
+            loaded, action_names=env.action_names, manual=env.manual, row_chunk=self.row_chunk, wording=wording
+        )
 
 
 @dataclass(frozen=True)
-class _Sayings:
+class Sayings:
     """What an engine needs to know of an environment."""
 
     action_names: tuple[str, ...]
     manual: str
+    idle: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +87,14 @@ class WorkerEngineConfig:
         if not 0 < self.seconds < math.inf:
             raise ConfigError(f"seconds: expected a finite number above 0, got {self.seconds}")
 
+    @property
+    def mode(self) -> str:
+        """How agents decide."""
+        return self.engine.mode
+
     def build(self, model: "ModelConfig", env: TextVectorEnv) -> "WorkerEngine":
         """Return the engine; its process is begun when agents are seated."""
         from fitness.engines.worker import Work, WorkerEngine
 
-        sayings = _Sayings(tuple(env.action_names), env.manual)
+        sayings = Sayings(tuple(env.action_names), env.manual, env.idle)
         return WorkerEngine(Work(partial(self.engine.build, model, sayings), self.seconds))

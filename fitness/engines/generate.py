@@ -1,14 +1,15 @@
 """Writing: prompts in, sampled texts out, a token at a time for many rows together.
 
-Owns sampling, stop words and the ends of texts. Runs the Hugging Face network's own code with its key-value cache, as a
-prefix of the choosing forwards (`fitness.forwards`) cannot grow; prompts are padded on the left. Adapters act through
-hooks on the linear layers, row by row. Does not own who is seated or what was spent (`population.py`).
+Owns how texts of any length are computed; `lines.py` draws their tokens and sees their ends. Runs the Hugging Face
+network's own code with its key-value cache, as a prefix of the population's forwards (`fitness.forwards`) cannot grow;
+prompts are padded on the left. Adapters act through hooks on the linear layers, row by row. Does not own who is seated
+or what was spent (`population.py`).
 """
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 
 from fitness.adapter import Adapter, AdapterStack
 from fitness.engines.base import Request, Written
-from fitness.errors import EngineError, ModelError
+from fitness.engines.lines import Line, end_tokens, pick
+from fitness.errors import ModelError
 from fitness.forwards.huggingface import PopulationLinear
 from fitness.model import PopulationModel, Prompts
 
@@ -51,68 +53,38 @@ def write(
         return Written((), (), (), (), ()), 0.0
     read = replace(prompts, suffix="").rows([request.prompt for request in requests])
     network = model.base.network
-    ends, room = _end_tokens(network, prompts.tokenizer), getattr(network.config, "max_position_embeddings", None)
-    lines = [
-        _Line(request, adapter, [*prompts.bos, *tokens], prompts.tokenizer, ends, room)
-        for request, adapter, tokens in zip(requests, adapters, read, strict=True)
-    ]
-    by_length = sorted((line for line in lines if not line.end), key=lambda line: len(line.prompt))
-    kinds = [[line for line in by_length if (line.adapter is None) == plain] for plain in (True, False)]
+    ends, room = end_tokens(network, prompts.tokenizer), getattr(network.config, "max_position_embeddings", None)
+    rows = []
+    for request, adapter, tokens in zip(requests, adapters, read, strict=True):
+        prompt = [*prompts.bos, *tokens]
+        limit = request.limit if room is None else min(request.limit, room - len(prompt))
+        rows.append(_Row(request, adapter, prompt, Line(prompts.tokenizer, ends, limit, request.stops)))
+    by_length = sorted((row for row in rows if not row.line.end), key=lambda row: len(row.prompt))
+    kinds = [[row for row in by_length if (row.adapter is None) == plain] for plain in (True, False)]
     pieces = [kind[i : i + together] for kind in kinds for i in range(0, len(kind), together)]
     with torch.inference_mode(), _adaptable(model, adapters) as acting:
         flops = sum(model.side_by_side(lambda piece: _write_out(network, piece, acting), pieces))
     return Written(
-        texts=tuple(line.text() for line in lines),
-        tokens=tuple(tuple(line.tokens) for line in lines),
-        log_probabilities=tuple(tuple(line.log_probabilities) for line in lines),
-        ends=tuple(line.end for line in lines),
-        prompt_tokens=tuple(len(line.prompt) for line in lines),
+        texts=tuple(row.line.text() for row in rows),
+        tokens=tuple(tuple(row.line.tokens) for row in rows),
+        log_probabilities=tuple(tuple(row.line.log_probabilities) for row in rows),
+        ends=tuple(row.line.end for row in rows),
+        prompt_tokens=tuple(len(row.prompt) for row in rows),
     ), flops
 
 
 @dataclass(eq=False)
-class _Line:
-    """One text while it is written."""
+class _Row:
+    """A text while it is written, and what it takes."""
 
     request: Request
     adapter: Adapter | None
     prompt: list[int]
-    tokenizer: Any
-    end_tokens: frozenset[int]
-    room: int | None
-    tokens: list[int] = field(default_factory=list)
-    log_probabilities: list[float] = field(default_factory=list)
-    end: str = ""
+    line: Line
 
     def __post_init__(self) -> None:
-        """Find how much may be written."""
-        room = self.request.limit if self.room is None else self.room - len(self.prompt)
-        self.limit = min(self.request.limit, room)
-        self.end = "" if self.limit > 0 else "limit"
+        """Begin its own stream of chance."""
         self.rng = np.random.default_rng(self.request.seed)
-
-    def take(self, token: int, log_probability: float) -> None:
-        """Add a token, and see whether it was the last."""
-        self.tokens.append(token)
-        self.log_probabilities.append(log_probability)
-        if token in self.end_tokens:
-            self.end = "eos"
-        elif self.request.stops and len(self._cut(decoded := self._decode())) < len(decoded):
-            self.end = "stop"
-        elif len(self.tokens) >= self.limit:
-            self.end = "limit"
-
-    def text(self) -> str:
-        """Return what is written, up to the first stop word."""
-        return self._cut(self._decode())
-
-    def _decode(self) -> str:
-        text: str = self.tokenizer.decode(self.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return text
-
-    def _cut(self, text: str) -> str:
-        places = [text.find(stop) for stop in self.request.stops]
-        return text[: min((place for place in places if place >= 0), default=len(text))]
 
 
 class _Acting(threading.local):
@@ -125,12 +97,12 @@ class _Acting(threading.local):
     """Of all rows together."""
 
 
-def _write_out(network: Any, lines: Sequence[_Line], acting: _Acting) -> float:
-    """Write all lines to their ends; return the floating-point operations."""
-    ids, mask = _padded([line.prompt for line in lines], network.device)
+def _write_out(network: Any, rows: Sequence[_Row], acting: _Acting) -> float:
+    """Write all rows to their ends; return the floating-point operations."""
+    ids, mask = _padded([row.prompt for row in rows], network.device)
     body, head = _weights(network)
     cache: Any = None
-    writing, flops = list(lines), 0.0
+    writing, flops = list(rows), 0.0
     try:
         lora = _seat(acting, writing, network)
         while writing:
@@ -146,9 +118,9 @@ def _write_out(network: Any, lines: Sequence[_Line], acting: _Acting) -> float:
             cache = out.past_key_values
             flops += 2.0 * ((body + lora) * ids.numel() + head * len(writing))
             ids = _sample(out.logits[:, -1], writing)
-            kept = torch.tensor([not line.end for line in writing], device=ids.device)
+            kept = torch.tensor([not row.line.end for row in writing], device=ids.device)
             if not kept.all():
-                writing = [line for line in writing if not line.end]
+                writing = [row for row in writing if not row.line.end]
                 cache.batch_select_indices(kept.nonzero()[:, 0])
                 mask, ids = mask[kept], ids[kept]
                 _seat(acting, writing, network)
@@ -166,31 +138,19 @@ def _padded(prompts: Sequence[Sequence[int]], device: Any) -> tuple[Tensor, Tens
     return ids, (torch.arange(width, device=device) >= starts[:, None]).long()
 
 
-def _sample(logits: Tensor, lines: Sequence[_Line]) -> Tensor:
-    """Draw each line's next token from logits [n, vocabulary]; return ids [n, 1].
-
-    Float64 holds a cumulative distribution over any vocabulary, so that no token is lost to rounding.
-    """
-    heats = torch.tensor([line.request.temperature or 1.0 for line in lines], device=logits.device)
-    log_probs = torch.log_softmax(logits.double() / heats[:, None], dim=-1)
-    if log_probs.isnan().any():
-        raise EngineError(
-            "model.name: expected a model that computes finite scores, got NaN (model.dtype=float32 may help)"
-        )
-    cumulative = log_probs.exp().cumsum(dim=-1)
-    luck = torch.tensor([line.rng.random() for line in lines], dtype=torch.float64, device=logits.device)
-    drawn = torch.searchsorted(cumulative, luck[:, None] * cumulative[:, -1:], right=True)
-    greedy = torch.tensor([[not line.request.temperature] for line in lines], device=logits.device)
-    picked = torch.where(greedy, logits.argmax(dim=-1, keepdim=True), drawn.clamp_(max=logits.shape[1] - 1))
-    found = log_probs.gather(1, picked)
-    for line, token, log_prob in zip(lines, picked[:, 0].tolist(), found[:, 0].tolist(), strict=True):
-        line.take(token, log_prob)
-    return picked
+def _sample(logits: Tensor, rows: Sequence[_Row]) -> Tensor:
+    """Draw each row's next token from logits [n, vocabulary]; return ids [n, 1]."""
+    heats = torch.tensor([row.request.temperature for row in rows])
+    luck = torch.tensor([row.rng.random() for row in rows], dtype=torch.float64)
+    picked, found = pick(logits, heats, luck)
+    for row, token, log_prob in zip(rows, picked.tolist(), found.tolist(), strict=True):
+        row.line.take(token, log_prob)
+    return picked[:, None]
 
 
-def _seat(acting: _Acting, lines: Sequence[_Line], network: Any) -> int:
-    """Have the lines' own adapters act on this thread, if they have some; return the weights of one of them."""
-    adapters = [line.adapter for line in lines if line.adapter is not None]
+def _seat(acting: _Acting, rows: Sequence[_Row], network: Any) -> int:
+    """Have the rows' own adapters act on this thread, if they have some; return the weights of one of them."""
+    adapters = [row.adapter for row in rows if row.adapter is not None]
     if not adapters:
         acting.stack = None
         return 0
@@ -227,13 +187,6 @@ def _adding(name: str, acting: _Acting) -> Callable[[nn.Module, tuple[Tensor, ..
         return out + torch.bmm(down, b.mT).view(out.shape)
 
     return add
-
-
-def _end_tokens(network: Any, tokenizer: Any) -> frozenset[int]:
-    """Return the tokens that end a text: the model's own, or else its tokenizer's."""
-    ends = getattr(getattr(network, "generation_config", None), "eos_token_id", None)
-    ends = tokenizer.eos_token_id if ends is None else ends
-    return frozenset() if ends is None else frozenset(ends if isinstance(ends, list | tuple) else [ends])
 
 
 def _weights(network: Any) -> tuple[int, int]:

@@ -1,25 +1,31 @@
 """The population engine: many agents with different strategies and adapters decide in one forward, or write.
 
 Owns seating (adapters stacked, prefixes read once), which rows go through the model together, and the check that
-adapters really act. Does not own the model's mathematics (`fitness.model`) or how texts are sampled (`generate.py`).
+adapters really act. Agents choose among actions' names or, with a `Wording`, answer in words. Does not own the model's
+mathematics (`fitness.model`), how answers are read (`answers.py`) or how other texts are written (`generate.py`).
 The grouping of rows changes a result by float rounding only, and chance comes with each row, so the same agent lives
 the same life whoever shares the batch.
 """
 
 import time
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fitness.adapter import Adapter, AdapterStack
 from fitness.agent import Agent
 from fitness.cores import Result
+from fitness.engines.answers import Wording, write_answers
 from fitness.engines.base import Decisions, Engine, Request, Usage, Written, draw
 from fitness.engines.generate import write
+from fitness.engines.lines import end_tokens, pick
 from fitness.errors import EngineError
 from fitness.forwards.base import Prefix
 from fitness.model import PopulationModel, is_out_of_memory, pad_rows
@@ -39,7 +45,13 @@ class PopulationEngine(Engine):
     """Decides for a seated population with one shared base model."""
 
     def __init__(
-        self, model: PopulationModel, *, action_names: Sequence[str], manual: str = "", row_chunk: int | None = None
+        self,
+        model: PopulationModel,
+        *,
+        action_names: Sequence[str],
+        manual: str = "",
+        row_chunk: int | None = None,
+        wording: Wording | None = None,
     ) -> None:
         """Make an engine for one environment.
 
@@ -48,10 +60,11 @@ class PopulationEngine(Engine):
             action_names: the environment's actions, in its order.
             manual: the environment's rules, used if the model's config asks for it.
             row_chunk: rows that go through the model together; None for what is fastest.
+            wording: how agents answer in words; None: they choose.
         """
         if row_chunk is not None and row_chunk < 1:
             raise EngineError(f"engine.row_chunk: expected an integer of at least 1, got {row_chunk}")
-        self.model, self.row_chunk = model, row_chunk
+        self.model, self.row_chunk, self._wording = model, row_chunk, wording
         self.prompts = model.prompts(action_names, manual)
         self._tokens: dict[str, Sequence[int]] = {}  # compact, for there may be many
         self._probes: list[str] = []
@@ -81,35 +94,51 @@ class PopulationEngine(Engine):
         self._prefix = self._read(AdapterStack.of([agent.adapter for agent in agents]))
 
     def decide(self, seats: NDArray[np.int64], observations: Sequence[str], uniforms: NDArray[np.float64]) -> Decisions:
-        """Choose one action per row (see `Engine.decide`)."""
-        prefix = self._seated(seats)
+        """Choose one action per row, or answer (see `Engine.decide`)."""
+        self._check_seats(seats)
         rows = self._encode(observations)
         self._probes = list(observations[:_PROBES]) or self._probes
+        read = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows)) + self._prefix_lengths[seats]
+        if self._wording is None:
+            log_probs = self._in_groups(seats, rows, partial(_choices, self.model, self.prompts.actions))
+            _check_finite(log_probs, self.model)
+            decided = Decisions(draw(log_probs, uniforms), log_probs, read)
+        else:
 
-        def score(together: int) -> NDArray[np.float32]:
-            groups = plan_groups(seats, together)
-            self._kept = {group.seats: self._kept.get(group.seats) or prefix.take(group.seats) for group in groups}
-            return self._score(self._kept, groups, rows)
+            def next_tokens(writing: NDArray[np.int64], texts: list[list[int]], luck: NDArray[np.float64]) -> Any:
+                return self._in_groups(seats[writing], texts, partial(_next_tokens, self.model, luck), whole=True)
 
-        log_probs = self._in_memory(len(seats), score)
+            tokenizer = self.prompts.tokenizer
+            lines = self._wording.lines(len(rows), tokenizer, end_tokens(self.model.base.network, tokenizer))
+            write_answers(lines, rows, uniforms, next_tokens)
+            decided = self._wording.decide(lines, read)
+            written = self._usage.written_tokens + sum(len(line.tokens) for line in lines)
+            self._usage = replace(self._usage, written_tokens=written)
         self._usage = replace(self._usage, decisions=self._usage.decisions + len(rows))
-        lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
-        return Decisions(draw(log_probs, uniforms), log_probs, lengths + self._prefix_lengths[seats])
+        return decided
 
-    def decide_again(self, agents: Sequence[Agent], observations: Sequence[str]) -> NDArray[np.float32]:
+    def decide_again(
+        self, agents: Sequence[Agent], observations: Sequence[str], tokens: Sequence[Sequence[int]] | None = None
+    ) -> NDArray[np.float32]:
         """Return log-probabilities from the agents' own tensors, last agent first (see `Engine.decide_again`)."""
         backward = [(replace(agent.adapter), agent) for agent in reversed(agents)]
         stack = AdapterStack.of([adapter for adapter, _ in backward])
         prefixes = self.prompts.prefixes([agent.strategy for _, agent in backward])
         temperature = torch.tensor([agent.temperature for _, agent in backward])
-        rows = [[tokens] for tokens in self.prompts.rows(observations)][::-1]
+        said = [()] * len(agents) if tokens is None else list(tokens)[::-1]
+        written = torch.tensor([[len(one)] for one in said])
+        rows = [[[*row, *one]] for row, one in zip(self.prompts.rows(observations)[::-1], said, strict=True)]
 
         def score(part: slice) -> NDArray[np.float32]:
             with torch.inference_mode():
                 ids, lengths = pad_rows(rows[part])
                 prefix = self.model.read(stack.part(part), prefixes[part])
-                scores = self.model.action_log_probs(prefix, ids, lengths, self.prompts.actions, temperature[part])
-            return scores[:, 0].numpy(force=True)
+                if tokens is None:
+                    named = self.model.action_log_probs(prefix, ids, lengths, self.prompts.actions, temperature[part])
+                    return named[:, 0].numpy(force=True)
+                return self.model.answer_log_probs(prefix, ids, lengths, written[part], temperature[part]).numpy(
+                    force=True
+                )
 
         def in_pieces(together: int) -> NDArray[np.float32]:
             pieces = [slice(first, first + together) for first in range(0, len(agents), together)]
@@ -153,13 +182,12 @@ class PopulationEngine(Engine):
                 f"from {len(silent)} of {len(asked)} agents that were asked (ids: {silent})"
             )
 
-    def _seated(self, seats: NDArray[np.int64]) -> Prefix:
-        """Return the seated prefixes, or say that `seats` asks for one that is not there."""
+    def _check_seats(self, seats: NDArray[np.int64]) -> None:
+        """Raise if `seats` asks for one that is not there."""
         if self._prefix is None or not len(seats):
             raise EngineError("engine: expected seated agents and at least one observation, got none")
         if seats.min() < 0 or seats.max() >= len(self._agents):
             raise EngineError(f"seats: expected numbers from 0 to {len(self._agents) - 1}, got {seats.max()}")
-        return self._prefix
 
     def _encode(self, observations: Sequence[str]) -> list[Sequence[int]]:
         """Return each observation's row tokens, encoding every distinct text once."""
@@ -187,36 +215,46 @@ class PopulationEngine(Engine):
         self._usage = _spend(self._usage, sum(self.model.forward.read_flops(part) for part in parts), started)
         return Prefix.join(parts)
 
-    def _score(
-        self, prefixes: Mapping[tuple[int, ...], Prefix], groups: Sequence["Group"], rows: Sequence[Sequence[int]]
-    ) -> NDArray[np.float32]:
-        """Return the action log-probabilities [n, A] of all rows."""
-        padded = [pad_rows([[rows[i] for i in members] for members in group.members]) for group in groups]
-        started = time.perf_counter()
+    def _in_groups(
+        self,
+        seats: NDArray[np.int64],
+        rows: Sequence[Sequence[int]],
+        score: "Callable[[_Piece], NDArray[Any]]",
+        *,
+        whole: bool = False,
+    ) -> NDArray[Any]:
+        """Return `score` of all rows [n, C], as many of them together as are best.
 
-        def score(index: int) -> NDArray[np.float32]:
-            seats = groups[index].seats
-            ids, lengths = padded[index]
-            temperature = self._temperature[list(seats)]
-            result = self.model.action_log_probs(prefixes[seats], ids, lengths, self.prompts.actions, temperature)
-            return result.numpy(force=True)
+        Args:
+            seats: [n] whose prefix stands before each row.
+            rows: n lists of tokens.
+            score: of a piece of P agents with k rows each, [P, k, C].
+            whole: whether it scores the whole vocabulary.
+        """
+        assert self._prefix is not None
+        prefix = self._prefix
 
-        with torch.inference_mode():
-            scores = self.model.side_by_side(score, range(len(groups)))
-        flops = self.model.forward.flops
-        spent = (flops(prefixes[g.seats], i.numel(), n.numel()) for g, (i, n) in zip(groups, padded, strict=True))
-        self._usage = _spend(self._usage, sum(spent), started)
-        out = np.empty((len(rows), len(self.prompts.actions)), dtype=np.float32)
-        for group, part in zip(groups, scores, strict=True):
-            for p, members in enumerate(group.members):
-                out[list(members)] = part[p, : len(members)]
-        if not np.isfinite(out).all():
-            config = self.model.base.config
-            raise EngineError(
-                f"model.name: expected a model that computes finite scores, got NaN or infinity from {config.name!r} "
-                f"in {config.dtype} (model.dtype=float32 overflows last)"
-            )
-        return out
+        def scored(together: int) -> NDArray[Any]:
+            groups = plan_groups(seats, together)
+            self._kept = {group.seats: self._kept.get(group.seats) or prefix.take(group.seats) for group in groups}
+            pieces = []
+            for group in groups:
+                ids, lengths = pad_rows([[rows[i] for i in members] for members in group.members])
+                heats = self._temperature[list(group.seats)]
+                pieces.append(_Piece(group, self._kept[group.seats], heats, ids, lengths))
+            started = time.perf_counter()
+            with torch.inference_mode():
+                parts = self.model.side_by_side(score, pieces)
+            spent = sum(self.model.forward.flops(p.prefix, p.ids.numel(), p.lengths.numel()) for p in pieces)
+            spent += self.model.head_flops * sum(p.lengths.numel() for p in pieces) if whole else 0.0
+            self._usage = _spend(self._usage, spent, started)
+            out = np.empty((len(rows), parts[0].shape[2]), parts[0].dtype)
+            for group, part in zip(groups, parts, strict=True):
+                for p, members in enumerate(group.members):
+                    out[list(members)] = part[p, : len(members)]
+            return out
+
+        return self._in_memory(len(rows), scored)
 
     def _in_memory(self, rows: int, do: Callable[[int], Result]) -> Result:
         """Do it with as many rows together as are best, or with half as many each time memory is not enough."""
@@ -250,6 +288,46 @@ class Group:
     """Seat of each genome of the group."""
     members: tuple[tuple[int, ...], ...]
     """Per genome: which rows; at least one."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """A group, ready for the model."""
+
+    group: Group
+    prefix: Prefix
+    """Of its P agents."""
+    heats: Tensor
+    """[P] temperatures."""
+    ids: Tensor
+    """[P, n, T]"""
+    lengths: Tensor
+    """[P, n]"""
+
+
+def _choices(model: PopulationModel, actions: Sequence[int], piece: _Piece) -> NDArray[np.float32]:
+    """Return the action log-probabilities [P, n, A] of a piece."""
+    return model.action_log_probs(piece.prefix, piece.ids, piece.lengths, actions, piece.heats).numpy(force=True)
+
+
+def _next_tokens(model: PopulationModel, luck: NDArray[np.float64], piece: _Piece) -> NDArray[np.float64]:
+    """Return a piece's next tokens and their log-probabilities [P, n, 2]; `luck` has a number for each row of all."""
+    logits = model.next_logits(piece.prefix, piece.ids, piece.lengths)
+    chance = np.zeros(piece.lengths.shape)
+    for own, members in zip(chance, piece.group.members, strict=True):
+        own[: len(members)] = luck[list(members)]
+    drawn = pick(logits.flatten(0, 1), piece.heats.repeat_interleave(chance.shape[1]), torch.from_numpy(chance.ravel()))
+    return np.stack([one.numpy(force=True).reshape(chance.shape) for one in drawn], axis=2)
+
+
+def _check_finite(log_probs: NDArray[np.float32], model: PopulationModel) -> None:
+    """Raise if the model overflowed."""
+    if not np.isfinite(log_probs).all():
+        config = model.base.config
+        raise EngineError(
+            f"model.name: expected a model that computes finite scores, got NaN or infinity from {config.name!r} "
+            f"in {config.dtype} (model.dtype=float32 overflows last)"
+        )
 
 
 def _spend(usage: Usage, flops: float, started: float) -> Usage:

@@ -52,8 +52,12 @@ class ScriptedEngine(Engine):
         log_probs = np.stack(rows).astype(np.float32)
         return Decisions(draw(log_probs, uniforms), log_probs, np.array(words, dtype=np.int64))
 
-    def decide_again(self, agents: Sequence[Agent], observations: Sequence[str]) -> NDArray[np.float32]:
+    def decide_again(
+        self, agents: Sequence[Agent], observations: Sequence[str], tokens: Sequence[Sequence[int]] | None = None
+    ) -> NDArray[np.float32]:
         """Return the agents' log-probabilities (see `Engine.decide_again`)."""
+        if tokens is not None:
+            raise EngineError("engine: expected one that decides in words, got ScriptedEngine, which chooses only")
         pairs = zip(agents, observations, strict=True)
         return np.stack([self._log_probs(agent, text) for agent, text in pairs]).astype(np.float32)
 

@@ -30,6 +30,7 @@ from fitness.engines.base import Decisions, Engine, Request, Usage, Written
 from fitness.engines.population import PopulationEngine
 from fitness.errors import EngineError, describe
 from fitness.model import PopulationModel, Prompts
+from fitness.records import Answers
 
 _START_SECONDS = 600.0
 """Loading a large model takes long."""
@@ -113,13 +114,17 @@ class WorkerEngine(Engine):
             EngineError: the engine raised, hung for longer than it may, or died.
         """
         arrays = {"seats": np.asarray(seats, np.int64), "uniforms": np.asarray(uniforms, np.float64)}
-        _, found = self._ask("decide", {"observations": list(observations)}, arrays)
-        return Decisions(found["actions"], found["log_probabilities"], found["prompt_tokens"])
+        told, found = self._ask("decide", {"observations": list(observations)}, arrays)
+        answers = Answers.of(**told["answers"]) if told["answers"] else None
+        return Decisions(found["actions"], found["log_probabilities"], found["prompt_tokens"], answers)
 
-    def decide_again(self, agents: Sequence[Agent], observations: Sequence[str]) -> NDArray[np.float32]:
+    def decide_again(
+        self, agents: Sequence[Agent], observations: Sequence[str], tokens: Sequence[Sequence[int]] | None = None
+    ) -> NDArray[np.float32]:
         """Return the agents' log-probabilities (see `Engine.decide_again`)."""
         told, arrays = _pack_agents(agents)
-        _, found = self._ask("decide_again", {**told, "observations": list(observations)}, arrays)
+        said = None if tokens is None else [list(one) for one in tokens]
+        _, found = self._ask("decide_again", {**told, "observations": list(observations), "tokens": said}, arrays)
         scores: NDArray[np.float32] = found["log_probabilities"]
         return scores
 
@@ -267,9 +272,10 @@ def _do(engine: Engine, told: dict[str, Any], arrays: Arrays) -> Message:
         engine.seat(_unpack_agents(told, arrays))
     elif call == "decide":
         decided = engine.decide(arrays["seats"], told["observations"], arrays["uniforms"])
-        return {}, {name: np.asarray(values) for name, values in vars(decided).items()}
+        arrays = {name: np.asarray(values) for name, values in vars(decided).items() if name != "answers"}
+        return {"answers": _told(decided.answers)}, arrays
     elif call == "decide_again":
-        scores = engine.decide_again(_unpack_agents(told, arrays), told["observations"])
+        scores = engine.decide_again(_unpack_agents(told, arrays), told["observations"], told["tokens"])
         return {}, {"log_probabilities": np.ascontiguousarray(scores)}
     elif call == "generate":
         return {"written": asdict(engine.generate([Request(**one) for one in told["requests"]]))}, {}
@@ -278,6 +284,11 @@ def _do(engine: Engine, told: dict[str, Any], arrays: Arrays) -> Message:
     elif call == "assert_adapters_act" and isinstance(engine, PopulationEngine):
         engine.assert_adapters_act()
     return {}, {}
+
+
+def _told(answers: Answers | None) -> dict[str, Any] | None:
+    """Return answers as JSON can hold them."""
+    return None if answers is None else {name: values.tolist() for name, values in vars(answers).items()}
 
 
 def _written(told: dict[str, Any]) -> Written:

@@ -31,6 +31,9 @@ class TextVectorEnv(gymnasium.vector.VectorEnv[tuple[str, ...], Ints, Any], ABC)
     metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012 (Gymnasium's own declaration)
     action_names: tuple[str, ...]
     """What an agent may choose, each a plain word."""
+    idle: str = ""
+    """The action that stands for doing nothing, taken where an answer in words cannot be read; "" for none: agents can
+    then only choose."""
     vital_names: tuple[str, ...]
     causes: tuple[str, ...]
     """What an agent can die of."""

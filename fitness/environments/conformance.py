@@ -90,6 +90,7 @@ def _check_names(config: EnvironmentConfig) -> None:
         names = getattr(env, field)
         words = isinstance(names, tuple) and bool(names) and all(_WORD.fullmatch(str(name)) for name in names)
         _demand(words and len(set(names)) == len(names), field, "a tuple of different lower-case words", names)
+    _demand(env.idle in ("", *env.action_names), "idle", "the name of an action, or an empty text", env.idle)
     for field, text in (("env_id", config.env_id), ("version", config.version), ("manual", env.manual)):
         _demand(isinstance(text, str) and bool(_PRINTABLE.fullmatch(text)), field, "printable ASCII text", text)
     _demand(isinstance(env.horizon, int) and env.horizon >= 1, "horizon", "an integer of at least 1", env.horizon)

@@ -93,28 +93,32 @@ class Forward(ABC):
         """
 
     @abstractmethod
-    def action_logits(self, prefix: Prefix, ids: Tensor, lengths: Tensor, actions: Tensor) -> Tensor:
-        """Score the actions after each row.
+    def logits(self, prefix: Prefix, ids: Tensor, places: Tensor, tokens: Tensor | slice) -> Tensor:
+        """Score what may follow k places of each row.
 
         Args:
             prefix: the P genomes, as `read` returned them.
             ids: [P, n, T] tokens, padded on the right.
-            lengths: [P, n] tokens of each row, at least 1.
-            actions: [A] token of each action.
+            places: [P, n, k] from 0 to T - 1; what follows it has no say in a place's scores.
+            tokens: [A] that are scored, such as the first of each action's name; `slice(None)` for all.
 
         Returns:
-            float32 [P, n, A].
+            float32 [P, n, k, A].
         """
 
     @abstractmethod
     def pooled(self, prefix: Prefix, ids: Tensor, lengths: Tensor, actions: Tensor) -> Pooled:
-        """Score the actions as `action_logits` does, and return each row's pooled hidden states as well."""
+        """Score the actions [A] after each row's last token as `logits` does, and pool the row's hidden states.
+
+        Rows are as in `logits`, of `lengths` [P, n], at least 1.
+        """
 
     @abstractmethod
     def flops(self, prefix: Prefix, tokens: int, rows: int, *, pooled: bool = False) -> float:
-        """Return what `action_logits`, or `pooled`, spends on `rows` rows of `tokens` tokens in all, padding included.
+        """Return what `logits`, or `pooled`, spends on `tokens` tokens in all, padding included, and `rows` places.
 
-        2 x weights touched x tokens, adapters included. Attention's own products are left out, as is usual.
+        2 x weights touched x tokens, adapters included. Attention's own products are left out, as is usual; so is the
+        head's, which is small unless all tokens are scored.
         """
 
     @abstractmethod

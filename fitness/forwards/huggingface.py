@@ -7,9 +7,8 @@ Owns the population-aware linear layer and the key-value cache of a prefix that 
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -81,18 +80,16 @@ class _SharedPrefixLayer(DynamicLayer):
         return int(self.prefix[0].shape[2])
 
 
-@dataclass(frozen=True, eq=False)
-class _Rows:
+class _Rows(NamedTuple):
     """P * n rows, ready for the network."""
 
-    inputs: tuple[Tensor, Any, Tensor, Cache]
-    """Tokens [P * n, T], mask, positions [P * n, T], and the prefixes."""
-    last: Tensor
-    """[P * n] place of each row's last token."""
-
-    def at_last(self, hidden: Tensor) -> Tensor:
-        """Return [P * n, d] at each row's last token, of [P * n, T, d]."""
-        return hidden[torch.arange(len(hidden), device=hidden.device), self.last]
+    ids: Tensor
+    """[P * n, T]"""
+    mask: Any
+    positions: Tensor
+    """[P * n, T]"""
+    cache: Cache
+    """The prefixes."""
 
 
 class HuggingFaceForward(Forward):
@@ -120,15 +117,16 @@ class HuggingFaceForward(Forward):
             self._base(ids, mask, positions, cache)
         return Prefix(adapters, tuple(x.keys for x in cache.layers), tuple(x.values for x in cache.layers), lengths)
 
-    def action_logits(self, prefix: Prefix, ids: Tensor, lengths: Tensor, actions: Tensor) -> Tensor:
-        """Score the actions after each row (see `Forward.action_logits`)."""
-        rows = self._rows(prefix, ids, lengths)
+    def logits(self, prefix: Prefix, ids: Tensor, places: Tensor, tokens: Tensor | slice) -> Tensor:
+        """Score what may follow (see `Forward.logits`)."""
+        rows = self._rows(prefix, ids)
         with self._active(prefix.adapters, ids.numel()):
             if self.plain_head:
-                logits = self._head(rows.at_last(self._base(*rows.inputs)), actions)
+                logits = self._head(_at(self._base(*rows), places), tokens)
             else:
-                logits = self._all_logits(*rows.inputs, rows.last)[:, actions]
-        scores: Tensor = logits.unflatten(0, ids.shape[:2]).float()
+                skipped = int(places.min())
+                logits = _at(self._last_logits(*rows, ids.shape[2] - skipped), places - skipped)[:, tokens]
+        scores: Tensor = logits.unflatten(0, places.shape).float()
         return scores
 
     def pooled(self, prefix: Prefix, ids: Tensor, lengths: Tensor, actions: Tensor) -> Pooled:
@@ -136,13 +134,13 @@ class HuggingFaceForward(Forward):
 
         See `Forward.pooled`.
         """
-        rows = self._rows(prefix, ids, lengths)
+        places = lengths[..., None] - 1
         with self._active(prefix.adapters, ids.numel()):
-            hidden = self._base(*rows.inputs)
+            hidden = self._base(*self._rows(prefix, ids))
         states = row_means(hidden.unflatten(0, ids.shape[:2]), lengths)
         if not self.plain_head:
-            return Pooled(self.action_logits(prefix, ids, lengths, actions), states)
-        return Pooled(self._head(rows.at_last(hidden), actions).unflatten(0, ids.shape[:2]).float(), states)
+            return Pooled(self.logits(prefix, ids, places, actions)[:, :, 0], states)
+        return Pooled(self._head(_at(hidden, places), actions).unflatten(0, ids.shape[:2]).float(), states)
 
     def flops(self, prefix: Prefix, tokens: int, rows: int, *, pooled: bool = False) -> float:
         """Return what the rows cost (see `Forward.flops`)."""
@@ -153,14 +151,14 @@ class HuggingFaceForward(Forward):
         """Return what the prefix cost (see `Forward.read_flops`)."""
         return self.flops(prefix, len(prefix) * prefix.keys[0].shape[2], len(prefix))
 
-    def _rows(self, prefix: Prefix, ids: Tensor, lengths: Tensor) -> "_Rows":
+    def _rows(self, prefix: Prefix, ids: Tensor) -> _Rows:
         """Lay out rows [P, n, T] after their prefixes, as the network wants them."""
         rows, width = ids.shape[1:]
         shared = zip(prefix.keys, prefix.values, strict=True)
         cache = Cache(layers=[_SharedPrefixLayer(keys, values, rows) for keys, values in shared])
         positions = (prefix.lengths[:, None, None] + torch.arange(width, device=ids.device)).expand(ids.shape)
         mask = self._windowed(row_mask(prefix, rows, width, self.network.dtype))
-        return _Rows((ids.flatten(0, 1), mask, positions.flatten(0, 1), cache), lengths.flatten() - 1)
+        return _Rows(ids.flatten(0, 1), mask, positions.flatten(0, 1), cache)
 
     def _adapters(self, stack: AdapterStack | None) -> dict[str, Tensor]:
         """Lay the stack out for the linear layers."""
@@ -189,14 +187,13 @@ class HuggingFaceForward(Forward):
         hidden: Tensor = out.last_hidden_state
         return hidden
 
-    def _head(self, hidden: Tensor, actions: Tensor) -> Tensor:
-        """Multiply by the head's rows of the actions only."""
+    def _head(self, hidden: Tensor, tokens: Tensor | slice) -> Tensor:
+        """Multiply by the head's rows of the tokens only."""
         head: nn.Linear = self.network.get_output_embeddings()
-        return F.linear(hidden, head.weight[actions], None if head.bias is None else head.bias[actions])
+        return F.linear(hidden, head.weight[tokens], None if head.bias is None else head.bias[tokens])
 
-    def _all_logits(self, ids: Tensor, mask: Any, positions: Tensor, cache: Cache, last: Tensor) -> Tensor:
-        """Return the model's own logits [rows, vocabulary] at `last`, for models that process them further."""
-        keep = int(ids.shape[1] - last.min())
+    def _last_logits(self, ids: Tensor, mask: Any, positions: Tensor, cache: Cache, keep: int) -> Tensor:
+        """Return the model's own logits [rows, keep, vocabulary], for models that process them further."""
         out = self.network(
             input_ids=ids,
             attention_mask=mask,
@@ -205,7 +202,7 @@ class HuggingFaceForward(Forward):
             use_cache=True,
             logits_to_keep=keep,
         )
-        logits: Tensor = out.logits[torch.arange(len(ids), device=ids.device), last - (ids.shape[1] - keep)]
+        logits: Tensor = out.logits
         return logits
 
     def _windowed(self, mask: Tensor) -> Any:
@@ -250,6 +247,12 @@ def _replace(network: nn.Module, name: str, acting: Acting) -> PopulationLinear:
     layer = PopulationLinear(network.get_submodule(name), name, acting)  # type: ignore[arg-type]
     setattr(network.get_submodule(parent), child, layer)
     return layer
+
+
+def _at(rows: Tensor, places: Tensor) -> Tensor:
+    """Return [P * n * k, d]: of rows [P * n, T, d], what is at places [P, n, k] of each."""
+    each = torch.arange(len(rows), device=rows.device).repeat_interleave(places.shape[2])
+    return rows[each, places.flatten()]
 
 
 def _refuse_unknown_layers(config: Any) -> None:

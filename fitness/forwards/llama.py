@@ -1,7 +1,7 @@
 """A forward written out for the Llama family (Llama, Mistral, Qwen2, Qwen3): the same numbers, much less work.
 
 Owns the fast path for the models that Forager mostly runs. It uses the network's own weights and saves what general
-code cannot: the last layer is computed for each row's last token only (a prefix needs just its keys and values there),
+code cannot: the last layer is computed where scores are wanted only (a prefix needs just its keys and values there),
 masks are made once, layers that read the same input share one product with their A factors, and rotary angles are
 counted from the end of the prefix, so that all genomes share them (the embedding is relative: Su et al. 2021,
 https://arxiv.org/abs/2104.09864).
@@ -162,9 +162,10 @@ class LlamaForward(Forward):
                 hidden = layer.think(hidden, adapters)
         return Prefix(adapters, tuple(keys), tuple(values), lengths)
 
-    def action_logits(self, prefix: Prefix, ids: Tensor, lengths: Tensor, actions: Tensor) -> Tensor:
-        """Score the actions after each row (see `Forward.action_logits`)."""
-        return _scored(self.network.lm_head, self._hidden(prefix, ids, lengths.flatten() - 1), actions)
+    def logits(self, prefix: Prefix, ids: Tensor, places: Tensor, tokens: Tensor | slice) -> Tensor:
+        """Score what may follow (see `Forward.logits`)."""
+        hidden = self._hidden(prefix, ids, places.flatten(0, 1))
+        return _scored(self.network.lm_head, hidden, tokens).view(*places.shape, -1)
 
     def pooled(self, prefix: Prefix, ids: Tensor, lengths: Tensor, actions: Tensor) -> Pooled:
         """Score the actions and pool all tokens' last hidden states (see `Forward.pooled`)."""
@@ -182,13 +183,13 @@ class LlamaForward(Forward):
         """Return what the prefix cost (see `Forward.read_flops`)."""
         return 2.0 * self._weights(prefix) * len(prefix) * prefix.keys[0].shape[2]
 
-    def _hidden(self, prefix: Prefix, ids: Tensor, last: Tensor | None) -> Tensor:
-        """Return the last hidden states, normed: [P, n * T, d]; only at each row's token `last` [P * n]: [P, n, d]."""
+    def _hidden(self, prefix: Prefix, ids: Tensor, places: Tensor | None) -> Tensor:
+        """Return the last hidden states, normed: [P, n * T, d]; only at `places` [P * n, k] of rows: [P, n * k, d]."""
         rows, width = ids.shape[1:]
         frame = _Frame(row_mask(prefix, rows, width, self.network.dtype), self._angles(0, width))
         hidden = self.decoder.embed_tokens(ids.flatten(1))
         for i, layer in enumerate(self.layers):
-            only = last if layer is self.layers[-1] else None
+            only = places if layer is self.layers[-1] else None
             hidden = self._look_back(layer, hidden, prefix, (prefix.keys[i], prefix.values[i]), frame, only)
             hidden = layer.think(hidden, prefix.adapters)
         return _normed(self.decoder.norm, hidden)
@@ -241,16 +242,16 @@ class LlamaForward(Forward):
         prefix: Prefix,
         kv: tuple[Tensor, Tensor],
         frame: _Frame,
-        last: Tensor | None,
+        places: Tensor | None,
     ) -> Tensor:
-        """Attend from rows to prefix and row; with `last` [rows], only from each row's last token."""
+        """Attend from rows to prefix and row; with `places` [rows, k], only from these of each row."""
         q, k, v = self._project(layer, hidden, prefix.adapters, frame.angles)
         mask = frame.mask
         both = (_join(kv[0], k, q), _join(kv[1], v, q))
-        if last is not None:
-            each = torch.arange(len(last), device=last.device)
-            hidden = hidden.view(len(last), -1, hidden.shape[2])[each, last].view(len(prefix), -1, hidden.shape[2])
-            q, mask = q[each, last][:, None], mask[each, :, last][:, :, None]
+        if places is not None:
+            each = torch.arange(len(places), device=places.device)[:, None]
+            hidden = hidden.view(len(places), -1, hidden.shape[2])[each, places].view(len(prefix), -1, hidden.shape[2])
+            q, mask = q[each, places], mask[:, 0][each, places][:, None]
         return self._attend(layer, hidden, q, both, mask, prefix.adapters)
 
     def _attend(
@@ -269,10 +270,10 @@ class LlamaForward(Forward):
         return next(layer.output(flat, adapters)).add_(hidden)
 
 
-def _scored(head: nn.Linear, hidden: Tensor, actions: Tensor) -> Tensor:
-    """Multiply by the head's rows of the actions only."""
-    bias = None if head.bias is None else head.bias[actions]
-    return F.linear(hidden, head.weight[actions], bias).float()
+def _scored(head: nn.Linear, hidden: Tensor, tokens: Tensor | slice) -> Tensor:
+    """Multiply by the head's rows of the tokens only."""
+    bias = None if head.bias is None else head.bias[tokens]
+    return F.linear(hidden, head.weight[tokens], bias).float()
 
 
 def _join(prefix: Tensor, own: Tensor, q: Tensor) -> Tensor:

@@ -83,6 +83,7 @@ def record(generation: int, generations: int = 3, *, finetuned: bool = True) -> 
         screen_rank=nan,
         written=0,
         unusable=0,
+        unreadable=0,
         deaths=(*zip((*CAUSES, "outlived"), map(int, counts), strict=True), ("failed", 0)),
         ess=float(0.5 + 0.1 * rng.random()),
         explained=0.25,

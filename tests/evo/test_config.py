@@ -87,6 +87,15 @@ def test_an_experiment_is_what_was_reviewed(experiment: str) -> None:
     assert compose_run([f"experiment={experiment}"]).yaml == stored.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("engine", ["engine.mode=generate", "engine=worker engine.engine.mode=generate"])
+def test_words_are_refused_to_a_method_that_compares_all_actions(engine: str) -> None:
+    for method in ("advantage_weighted", "return_regression"):
+        with pytest.raises(ConfigError, match="finetune: expected a method that needs no more than how likely an answ"):
+            build_run(("experiment=tiny", f"finetune={method}", *engine.split()))
+    assert build_run(("experiment=tiny", "finetune=grpo", *engine.split())).config.finetune
+    assert build_run(("experiment=tiny", "finetune=none", *engine.split())).config.finetune is None
+
+
 def test_the_resolved_configuration_holds_every_default() -> None:
     text = plan("experiment=tiny").yaml
     assert "crossover_rate: 0.5" in text

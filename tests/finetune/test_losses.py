@@ -17,6 +17,8 @@ from finetune.losses import (
     half_squared_error,
     importance_weights,
     kl_divergence,
+    sampled_entropy,
+    sampled_kl_divergence,
     tilted,
     weighted_likelihood,
 )
@@ -155,3 +157,23 @@ def test_entropy() -> None:
 def test_a_clip_out_of_range_is_refused(fields: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Clip(**fields)
+
+
+START, NOW = row(0.5, 0.3, 0.15, 0.05).log(), row(0.25, 0.4, 0.3, 0.05).log()
+"""Of four answers before and after training; the sum over all of them, each times its chance, is the mean."""
+
+
+def test_what_was_said_tells_the_divergence() -> None:
+    exact = kl_divergence(START, NOW)
+    torch.testing.assert_close((START.exp() * sampled_kl_divergence(START, NOW, START)).sum(dim=1), exact)
+    other = row(0.4, 0.2, 0.2, 0.2).log()  # said by somebody else: no weight comes near the cap
+    torch.testing.assert_close((other.exp() * sampled_kl_divergence(START, NOW, other)).sum(dim=1), exact)
+    assert (sampled_kl_divergence(START, NOW, START) >= 0).all()
+    assert not sampled_kl_divergence(START, START, other).any()
+
+
+def test_what_was_said_tells_the_entropy() -> None:
+    often = START.repeat_interleave(torch.tensor([10, 6, 3, 1]), dim=1)  # each as often as its chance
+    torch.testing.assert_close(sampled_entropy(often, often).mean(dim=1), entropy(START))
+    certain = row(*([0.9999] * 2), *([1e-5] * 18)).log()  # now says what it seldom said, and hardly anything else
+    assert float(sampled_entropy(certain, often.flip(1)).mean()) < 0.01 < float(entropy(START))

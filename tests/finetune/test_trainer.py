@@ -1,7 +1,7 @@
 """All agents are trained at once, and each as if it were alone; what is broken is refused."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +72,7 @@ def lessons(model: PopulationModel, count: int, seed: int = 0) -> Batch:
 
 
 def of_agent(batch: Batch, agent: int) -> Batch:
-    return Batch(**{field.name: getattr(batch, field.name)[agent : agent + 1] for field in fields(batch)})
+    return batch.of(slice(agent, agent + 1))
 
 
 def trained(

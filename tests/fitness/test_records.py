@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fitness.records import Episodes, Transitions
+from fitness.records import Answers, Episodes, Transitions, joined_transitions
 
 
 def _episodes(rows: int = 2, **changes: object) -> Episodes:
@@ -60,3 +60,16 @@ def test_an_unknown_end_is_refused() -> None:
 def test_vitals_are_a_matrix() -> None:
     with pytest.raises(ValueError, match=r"transitions\.vitals: expected shape \[m, vitals\], got \(2,\)"):
         _transitions(2, vitals=np.ones(2))
+
+
+def test_answers_have_a_row_for_every_decision_and_follow_it() -> None:
+    answers = Answers.of([(1, 2), (3, 4)], [(-0.5, -0.5), (-1.0, -2.0)], [True, False])
+    with pytest.raises(ValueError, match=r"transitions\.answers: expected 3 rows as in agent, got 2"):
+        _transitions(3, answers=answers)
+    parts = [_transitions(2, answers=answers), _transitions(0)]
+    joined = joined_transitions(parts, [1, 0])
+    assert joined.answers is not None
+    assert joined.agent.tolist() == [1, 0]
+    assert joined.answers.tokens.tolist() == [(3, 4), (1, 2)]
+    assert joined.answers.readable.tolist() == [False, True]
+    assert joined_transitions([_transitions(1), _transitions(2)], [0, 1]).answers is None

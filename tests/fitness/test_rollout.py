@@ -43,7 +43,8 @@ def live(agents: Sequence[Agent] = AGENTS, seeds: NDArray[np.int64] = SEEDS, for
 def rows_of(table: Transitions, id: int, seed: int) -> dict[str, list[object]]:
     """Return one life's columns."""
     mine = (table.agent == id) & (table.seed == seed)
-    return {name: getattr(table, name)[mine].tolist() for name in vars(table) if name not in ("agent", "seed")}
+    others = {name: values for name, values in vars(table).items() if name not in ("agent", "seed", "answers")}
+    return {name: values[mine].tolist() for name, values in others.items()}
 
 
 def test_an_agent_lives_the_same_life_whoever_shares_the_batch() -> None:

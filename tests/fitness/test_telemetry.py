@@ -1,6 +1,7 @@
 """Tables come back as they were written, and nothing half-written or foreign is read."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fitness.errors import OutputError
-from fitness.records import Episodes, Transitions
+from fitness.records import Answers, Episodes, Transitions
 from fitness.telemetry import (
     SCHEMA_VERSION,
     SCHEMAS,
@@ -82,8 +83,22 @@ def test_transitions_come_back_row_by_row(tmp_path: Path) -> None:
         "vitals": [2.0, 3.0],
         "alive": True,
         "prompt_tokens": 90,
+        "answer_tokens": None,
+        "answer_log_probabilities": None,
+        "readable": None,
     }
     assert [row["alive"] for row in rows] == [True, True, False]
+
+
+def test_answers_come_back_token_by_token(tmp_path: Path) -> None:
+    answers = Answers.of([(17, 4), (0,), (356,)], [(-0.25, -1.5), (-3.0,), (0.0,)], [True, False, True])
+    rows = replace(_transitions(3), answers=answers)
+    write_transitions(tmp_path, _source(0), rows, action_names=ACTIONS, vital_names=VITALS)
+    found = read_table(tmp_path, "transitions")
+    assert found.schema.equals(SCHEMAS["transitions"])
+    assert found["answer_tokens"].to_pylist() == [[17, 4], [0], [356]]
+    assert found["answer_log_probabilities"].to_pylist() == [[-0.25, -1.5], [-3.0], [0.0]]
+    assert found["readable"].to_pylist() == [True, False, True]
 
 
 def test_the_file_says_its_version_and_what_its_numbers_mean(tmp_path: Path) -> None:
@@ -215,12 +230,12 @@ def test_an_unknown_table_names_the_nearest(tmp_path: Path) -> None:
         read_table(tmp_path, "genome")
 
 
-@pytest.mark.parametrize(("version", "told"), [(b"2", "got 2"), (b"4", "got 4"), (b"x", "got x"), (None, "got none")])
+@pytest.mark.parametrize(("version", "told"), [(b"3", "got 3"), (b"5", "got 5"), (b"x", "got x"), (None, "got none")])
 def test_a_file_of_another_version_is_refused(tmp_path: Path, version: bytes | None, told: str) -> None:
     path = write_episodes(tmp_path, _source(0), _episodes())
     table = pq.read_table(path)
     pq.write_table(table.replace_schema_metadata({VERSION_KEY: version} if version else {}), path)
-    with pytest.raises(OutputError, match=rf"generation=0000\.parquet: expected schema version 3, {told}"):
+    with pytest.raises(OutputError, match=rf"generation=0000\.parquet: expected schema version 4, {told}"):
         read_table(tmp_path, "episodes")
 
 

@@ -5,9 +5,11 @@ import math
 import shutil
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from fitness.telemetry import read_table
 from tests.integration.runs import OVERRIDES, command, content, kill_at_write, said
 
 RUNS = {
@@ -32,12 +34,24 @@ RUNS = {
     ),
     "baldwinian": ("algorithm.inheritance=baldwinian", "algorithm.elites_of=hall_of_fame", "population=8"),
     "screened": ("screening=value_head", "population=8", "screening.decisions=4", "screening.probes=4", "elites=1"),
+    "words": (
+        "engine.mode=generate",
+        "engine.limit=2",
+        "finetune=grpo",
+        "screening=value_head",
+        "screening.decisions=4",
+        "screening.probes=4",
+        "elites=1",
+        "temperature=2.5",
+        "generations=2",
+        "episodes=1",
+    ),
     "sensed": ("variation/adapter_mutation=proximal", "variation/adapter_crossover=slerp", "variation.halves=0.5"),
 }
 
 
-WRITES = {"remembering": 75, "screened": 40}
-"""After how many a run is killed, if not 14; a head is known by 40."""
+WRITES = {"remembering": 75, "screened": 40, "words": 36}
+"""After how many a run is killed, if not 14: with a generation behind it, and a head known by 40."""
 
 
 def run(folder: Path, parts: tuple[str, ...], killed: int = 0) -> None:
@@ -80,4 +94,10 @@ def test_killed_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, name: str)
         assert [math.isnan(row["screen_rank"]) for row in record] == [True, False, False]
         spent = [json.loads((place / "summary.json").read_text())["budget"] for place in (whole, killed)]
         assert spent[0] == spent[1]
+    if name == "words":
+        said = read_table(whole, "transitions")
+        assert set(said["answer_tokens"].combine_chunks().value_lengths().to_pylist()) == {1, 2}
+        assert pc.sum(pc.invert(said["readable"])).as_py() == sum(row["unreadable"] for row in record) > 0
+        assert [row["screened"] > 0 for row in record] == [False, True]
+        assert "finetune" in operators
     shutil.rmtree(tmp_path / "killed")

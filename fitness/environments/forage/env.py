@@ -23,6 +23,7 @@ class ForageVectorEnv(TextVectorEnv):
 
     action_names, vital_names, causes = ACTIONS, VITALS, CAUSES
     manual, grammar, signs = MANUAL, GRAMMAR, SIGNS
+    idle = "rest"
 
     def __init__(self, *, num_envs: int = 1, config: ForageConfig | None = None, **knobs: Any) -> None:
         """Make `num_envs` episodes from a config, or from its fields given by name."""

@@ -1,6 +1,7 @@
 """What every method of fine-tuning promises, run over all that `conf/finetune` names."""
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -124,7 +125,7 @@ def test_inputs_and_the_dead_stay_as_they_are_and_chance_is_the_seed(
     name: str, model: PopulationModel, everyone: list[Agent], elites: list[Agent]
 ) -> None:
     before = [agent.adapter.digest() for agent in everyone]
-    record = {field.name: getattr(LIVED, field.name).copy() for field in fields(LIVED)}
+    record = {field.name: copy(getattr(LIVED, field.name)) for field in fields(LIVED)}
     how = method(name)
     first, second, other = (digests(tuned(how, model, elites, seed)) for seed in (1, 1, 2))
     assert first == second

@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from peft import LoraConfig, get_peft_model
 
-from fitness.engines.base import Engine, Request, Written
+from fitness.agent import Agent
+from fitness.audit import audit
+from fitness.engines.base import Decisions, Engine, Request, Written
 from fitness.engines.config import PopulationEngineConfig, WorkerEngineConfig
 from fitness.engines.population import PopulationEngine
 from fitness.engines.scripted import ScriptedEngine
@@ -18,6 +21,8 @@ from fitness.engines.worker import Work, WorkerEngine
 from fitness.environments.forage.config import ForageConfig
 from fitness.errors import ConfigError, EngineError
 from fitness.model import ModelConfig, PopulationModel
+from fitness.records import Answers
+from fitness.rollout import roll_out
 from tests.fitness.models import ACTIONS, OBSERVATIONS, STRATEGIES, agents, population_model, save_tiny
 
 PROMPTS = [*STRATEGIES, *OBSERVATIONS]
@@ -218,10 +223,32 @@ def test_an_engine_that_only_chooses_says_so() -> None:
         ScriptedEngine(uniform).generate([Request(prompt="x")])
 
 
+class Talker(ScriptedEngine):
+    """Answers in words that nobody can read."""
+
+    def decide(self, seats: NDArray[np.int64], observations: Sequence[str], uniforms: NDArray[np.float64]) -> Decisions:
+        sums = -uniforms[:, None].astype(np.float32)
+        answers = Answers.of([(int(seat), 9) for seat in seats], [(-u, -0.0) for u in uniforms], [False] * len(seats))
+        return Decisions(np.ones(len(seats), np.int64), sums, np.full(len(seats), 3), answers)
+
+    def decide_again(
+        self, agents: Sequence[Agent], observations: Sequence[str], tokens: Sequence[Sequence[int]] | None = None
+    ) -> NDArray[np.float32]:
+        return np.array([[-sum(one)] for one in tokens or ()], np.float32)
+
+
 def test_a_worker_passes_texts_through() -> None:
     requests = [Request(prompt="caf\u00e9\x00", stops=("And",), seed=3), Request(prompt="b", limit=2)]
-    there = WorkerEngine(Work(partial(ScriptedEngine, uniform, echo), seconds=30.0))
+    there = WorkerEngine(Work(partial(Talker, uniform, echo), seconds=30.0))
+    seats, texts, luck = np.array([2, 0]), ["a", "b"], np.array([0.1, 1 / 3])
     try:
+        here, decided = (engine.decide(seats, texts, luck) for engine in (Talker(uniform), there))
+        assert decided.answers is not None
+        for found, expected in ((decided, here), (decided.answers, here.answers)):
+            for name, values in vars(expected).items():
+                if name != "answers":
+                    np.testing.assert_array_equal(getattr(found, name), values)
+        assert there.decide_again([], [], [(1, 2), (4,)]).tolist() == [[-3.0], [-4.0]]
         assert there.generate(requests) == ScriptedEngine(uniform, echo).generate(requests)
         assert there.usage.written_tokens == 5 + 2
     finally:
@@ -231,13 +258,18 @@ def test_a_worker_passes_texts_through() -> None:
 @pytest.mark.slow
 def test_the_population_engine_writes_the_same_there(tmp_path: Path) -> None:
     config, env = ModelConfig(name=str(save_tiny(tmp_path / "base", "llama"))), ForageConfig().make(1)
-    here = PopulationEngineConfig().build(config, env)
-    there = WorkerEngineConfig(engine=PopulationEngineConfig()).build(config, env)
+    words = PopulationEngineConfig(mode="generate", limit=3)
+    here = words.build(config, env)
+    there = WorkerEngineConfig(engine=words).build(config, env)
     population = agents(here.model.lora_spec(4, 8.0))[:2]
     requests = [replace(request, seat=place) for request, place in zip(REQUESTS, (0, 1, None), strict=False)]
     here.seat(population)
     there.seat(population)
     try:
         assert here.generate(requests) == there.generate(requests)
+        lives = [roll_out(engine, ForageConfig(horizon=5), population, np.arange(2)) for engine in (here, there)]
+        audit(there, population, lives[1])
+        answers = [one.transitions.answers for one in lives]
+        assert answers[0].tokens.tolist() == answers[1].tokens.tolist()  # type: ignore[union-attr]
     finally:
         there.close()

@@ -244,6 +244,10 @@ class SpeaksInSentences(Breaks):
     action_names = ("go north", *ForageVectorEnv.action_names[1:])
 
 
+class IdlesInWordsOfItsOwn(Breaks):
+    idle = "sleep"
+
+
 class NamesTwice(Breaks):
     causes = ("hunger", *ForageVectorEnv.causes[:4])
 
@@ -292,6 +296,7 @@ def test_the_breaking_begins_from_an_environment_that_conforms() -> None:
         (ExpertBreaksTheLaw, "expert_actions: expected int64"),
         (SaysNothing, "manual: expected printable ASCII text, got ''"),
         (SpeaksInSentences, "action_names: expected a tuple of different lower-case words"),
+        (IdlesInWordsOfItsOwn, "idle: expected the name of an action, or an empty text, got 'sleep'"),
         (NamesTwice, "causes: expected a tuple of different lower-case words"),
         (AmbiguousGrammar, "strategy: expected 1 clauses"),
     ],
