@@ -34,6 +34,7 @@ from evo.screening import Screen, Screened
 from evo.stopping import Stop
 from evo.tracking.fanout import Trackers
 from evo.trials import Race, Tried, try_out, untested_copies
+from evo.verdicts import Verdict, of_training, of_trials, refusals
 from finetune.learners import Learner
 from finetune.methods.base import Method
 from finetune.policies import Cost
@@ -120,6 +121,7 @@ class _Generation:
     tried: Tried
     screened: Screened
     training: Training | None
+    verdicts: Sequence[Verdict]
     spent: Cost
     """On fine-tuning, since the run began."""
 
@@ -148,7 +150,8 @@ def evolve(run: Run, since: Checkpoint | None = None, stop: Stop | None = None) 
         lives = tried.lives
         watch.lap("rollout")
         run.algorithm.tell(tried.lifespans, _behaviours(run, population, tried))
-        training = None if pace.ended else _tune_elites(run, generation, lives, memory)
+        training, verdicts = (None, []) if pace.ended else _tune_elites(run, generation, lives, memory)
+        verdicts = [*of_trials(generation, run.algorithm.judgements), *verdicts]
         if not pace.ended:
             _reflect(run, generation, lives)
         screened = _screen(run, pace, population, lives)
@@ -156,9 +159,10 @@ def evolve(run: Run, since: Checkpoint | None = None, stop: Stop | None = None) 
         watch.lap("finetune")
         rows = _rows(run, generation, population, yardstick)
         run.recorder.observe(generation, population, run.algorithm.survivors())
-        lived = _Generation(generation, pace.ended, population, tried, screened, training, spent)
+        lived = _Generation(generation, pace.ended, population, tried, screened, training, verdicts, spent)
         record = _record(run, lived, yardstick, watch)
         faults = (*lives.faults, *(Fault(reason, 1) for reason in (training.faults if training else ())))
+        run.recorder.note(generation, verdicts=verdicts)
         run.recorder.write(record, rows, population, run.algorithm.survivors(), lives, faults)
         run.trackers.on_generation(record, rows)
         worked = before + time.perf_counter() - began
@@ -263,14 +267,14 @@ def _express(run: Run, genomes: Sequence[Genome]) -> list[Agent]:
     return [genome.express(run.grammar, run.temperature, spoken) for genome in genomes]
 
 
-def _tune_elites(run: Run, generation: int, lives: Lives, memory: Memory) -> Training | None:
+def _tune_elites(run: Run, generation: int, lives: Lives, memory: Memory) -> tuple[Training | None, list[Verdict]]:
     """Fine-tune the elites on what the whole population lived; tuned adapters become their children.
 
     Not for the last generation: no other would be left to test them.
     """
     elites = run.algorithm.elites()
     if run.method is None or not elites:
-        return None
+        return None, []
     learners = [
         Learner(agent=agent, rate=elite.step_sizes.rate, beta=elite.step_sizes.beta, moments=memory.of(elite))
         for elite, agent in zip(elites, _express(run, elites), strict=True)
@@ -282,7 +286,7 @@ def _tune_elites(run: Run, generation: int, lives: Lives, memory: Memory) -> Tra
     run.algorithm.adopt(pairs)
     trained = zip(pairs, kept, strict=True)
     memory.moments |= {child.id: tuned.moments for (_, child), (_, tuned) in trained if tuned.moments}
-    return training
+    return training, of_training(generation, elites, training, {parent: child.id for parent, child in pairs})
 
 
 def _reflect(run: Run, generation: int, lives: Lives) -> None:
@@ -324,7 +328,7 @@ def _finish(run: Run, over: int, founders: Sequence[Genome], spent: Cost, worked
     chosen = choose(measured.born, measured.bred, run.causes)
     replays, faults = keep(run.engine, run.environment, [*frozen, evolved], chosen)
     run.recorder.write_replays(over, replays)
-    run.recorder.write_faults(over, (*measured.faults, *faults))
+    run.recorder.note(over, faults=(*measured.faults, *faults))
     seconds = Seconds(wall=worked(), model=run.engine.usage.model_seconds + spent.seconds)
     summary = Summary(
         run=run.name, environment=run.environment.env_id, seed=run.seed, heldout=measured.table, budget=budget
@@ -366,7 +370,6 @@ def _record(run: Run, lived: "_Generation", yardstick: Yardstick, watch: "_Stopw
     means = np.array([values.mean() for values in known if len(values)])
     scores = [yardstick.score(float(mean)) for mean in means]
     tuned = training.tuned if training else ()
-    refused = sum(not t.accepted for t in tuned) + sum(not j.accepted for j in run.algorithm.judgements)
     rollout, finetune = watch.seconds["rollout"], watch.seconds["finetune"]
     births, living = run.recorder.births, [genome.id for genome in run.algorithm.survivors()]
     writing = run.author.take()
@@ -401,7 +404,9 @@ def _record(run: Run, lived: "_Generation", yardstick: Yardstick, watch: "_Stopw
         loss=_mean([t.loss for t in tuned]),
         kl=_mean([t.kl for t in tuned]),
         accepted=sum(j.accepted for j in run.algorithm.judgements),
-        refused=refused,
+        refused=sum(not verdict.accepted for verdict in lived.verdicts),
+        refusals=refusals(lived.verdicts),
+        shrunk=sum(one.kept < 1 for one in tuned),
         seconds=rollout + finetune,
         rollout_seconds=rollout,
         finetune_seconds=finetune,

@@ -23,6 +23,7 @@ from evo.genome import Genome
 from evo.lineage import Birth, Lineage
 from evo.novelty import fingerprint, known_of
 from evo.records import GenerationRecord, GenomeRow, Seconds, Summary
+from evo.verdicts import Verdict
 from fitness.environments.base import EnvironmentConfig, TextVectorEnv
 from fitness.environments.grammar import Grammar
 from fitness.errors import OutputError, listed
@@ -88,8 +89,8 @@ class Recorder:
         self._lineage = Lineage.read(folder / _PHYLOGENY, over) if over else Lineage()
         self._known = known_of(self._lineage.births.values())
         lost: list[Path] = []
-        self._genomes, self._generations, self._faults = (
-            self._table(name, lost) for name in ("genomes", "generations", "faults")
+        self._genomes, self._generations, self._faults, self._verdicts = (
+            self._table(name, lost) for name in ("genomes", "generations", "faults", "verdicts")
         )
         self._warn_of_lost(over, lost)
         self._write_manifest(None)
@@ -161,7 +162,7 @@ class Recorder:
         self._lineage.write(self._folder / _PHYLOGENY)
         self._genomes.append(record.generation, [row.row() for row in rows])
         self._generations.append(record.generation, [record.row()])
-        self.write_faults(record.generation, faults)
+        self.note(record.generation, faults=faults)
 
     def _source(self, generation: int) -> Source:
         env = self._environment
@@ -174,10 +175,12 @@ class Recorder:
             gallery = Gallery(lives=tuple(replays), actions=env.action_names, vitals=env.vital_names, signs=env.signs)
             write_gallery(self._folder, self._source(generation), gallery)
 
-    def write_faults(self, generation: int, faults: Sequence[Fault]) -> None:
-        """Write what broke in a generation; in the held-out worlds, which come after the last."""
+    def note(self, generation: int, *, faults: Sequence[Fault] = (), verdicts: Sequence[Verdict] = ()) -> None:
+        """Write what broke in a generation, or in the held-out worlds after the last; and what became of training."""
         if faults or len(self._faults):
             self._faults.append(generation, [{"generation": generation, **asdict(fault)} for fault in faults])
+        if verdicts:
+            self._verdicts.append(generation, [verdict.row() for verdict in verdicts])
 
     def forget(self, needed: Set[str]) -> None:
         """Remove what need not be kept; of adapters, none whose digest is in `needed`."""

@@ -108,6 +108,10 @@ class GenerationRecord:
     """Tuned adapters that were not worse than before, and so were kept where training is inherited."""
     refused: int
     """Tuned adapters that were refused, so that the parent was kept."""
+    refusals: tuple[tuple[str, int], ...]
+    """Of them, how many for which reason (`evo.verdicts`)."""
+    shrunk: int
+    """Tuned adapters that drifted too far and went back a part of their way."""
     seconds: float
     """Wall-clock seconds of the whole generation."""
     rollout_seconds: float

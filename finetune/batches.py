@@ -39,6 +39,8 @@ class Batch:
     """float32 [P, n] how much the decision counts, for methods that know it beforehand; 1 for all others."""
     written: Tensor | None = None
     """int64 [P, n] last tokens of each row that are the answer; None where agents chose among actions' names."""
+    worth: Tensor | None = None
+    """float32 [P, n, A] of every action, in standard deviations, for methods that judge what was not done as well."""
 
     def __len__(self) -> int:
         """Return n, the decisions of each agent."""

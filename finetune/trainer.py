@@ -26,6 +26,9 @@ from fitness.agent import Agent
 from fitness.model import PopulationModel, Prompts
 from fitness.records import Transitions
 
+GUARDS = ("not finite", "exploding", "drift", "collapse")
+"""Why an adapter may be refused; what `Tuned.reason` begins with."""
+_HALVINGS = 5
 _JUDGED = 512
 """Decisions of each agent that its drift and its entropy are measured on, at most."""
 
@@ -46,6 +49,8 @@ class Tuned:
     """Mean action entropy over the judged decisions, nats."""
     effective_share: float
     """Effective sample size as a share of the batch."""
+    kept: float
+    """Share of the way from the parent that was left when it was near enough; 1 if it never drifted too far."""
     moments: Moments | None = None
     """What the optimiser remembers, with `moments: inherit`."""
 
@@ -138,7 +143,8 @@ class _Session:
         blank = torch.zeros(len(self.policies), device=self.policies.model.device)
         multiples = torch.tensor([one.rate for one in learners]).to(blank)
         optimizer = self._optimizer([one.moments for one in learners])
-        losses, sound = blank, torch.ones_like(blank, dtype=torch.bool)
+        begin = self.policies.weights.detach().clone()
+        losses, sound, peak = blank, torch.ones_like(blank, dtype=torch.bool), blank
         size = max(1, self.config.batch // self.lesson.block) * self.lesson.block
         steps = self.config.passes * math.ceil(len(self.batch) / size)
         rates = iter(_rates(self.config.learning_rate, steps))
@@ -151,9 +157,11 @@ class _Session:
                 )
                 losses += step * len(columns) / len(self.batch)
                 optimizer.learning_rate = multiples * next(rates)
-                sound &= torch.isfinite(optimizer.step(sound))
+                norm = optimizer.step(sound)
+                sound &= torch.isfinite(norm)
+                peak = torch.maximum(peak, norm)
         judged = torch.from_numpy(rng.permutation(len(self.batch))[:_JUDGED])
-        return self._judge(losses, sound, judged, self._memories(optimizer))
+        return self._judge(_Ended(begin, losses, sound, peak), judged, self._memories(optimizer))
 
     def _optimizer(self, moments: Sequence[Moments | None]) -> PopulationAdamW:
         """Return the optimiser, which remembers what the agents' own did if that is inherited."""
@@ -182,17 +190,37 @@ class _Session:
         blocks = rng.permutation(len(self.batch) // self.lesson.block)
         return torch.from_numpy((blocks[:, None] * self.lesson.block + np.arange(self.lesson.block)).ravel())
 
-    def _judge(self, losses: Tensor, sound: Tensor, judged: Tensor, moments: Sequence[Moments | None]) -> Training:
+    def _judge(self, ended: "_Ended", judged: Tensor, moments: Sequence[Moments | None]) -> Training:
         """Compare with the parents and refuse what is broken, has drifted too far or has collapsed."""
-        part = self.batch.part(judged)
+        part, before = self.batch.part(judged), self.start[:, judged]
         end, explained = self._end(part)
-        drift, doubt = _moved(self.start[:, judged], end, part)
+        drift, doubt = _moved(before, end, part)
+        kept = torch.ones_like(drift)
+        for _ in range(_HALVINGS if self.config.too_far == "shrink" else 0):
+            far = drift > self.config.largest_drift
+            if not far.any():
+                break
+            kept[far] /= 2
+            self.policies.weights[far] = (ended.begin[far] + self.policies.weights[far]) / 2
+            end, explained = self._end(part)
+            drift, doubt = _moved(before, end, part)
         tuned = []
         for i, adapter in enumerate(self.policies.adapters()):
-            whole = bool(sound[i]) and adapter.is_finite() and bool(torch.isfinite(losses[i]))
-            reason = self._objection(whole, float(drift[i]), float(doubt[i]))
-            figures = (float(losses[i]), float(drift[i]), float(doubt[i]), float(self.lesson.effective_share[i]))
-            tuned.append(Tuned(adapter, not reason, reason, *figures, moments[i]))
+            whole = bool(ended.sound[i]) and adapter.is_finite() and bool(torch.isfinite(ended.losses[i]))
+            reason = self._objection(whole, float(drift[i]), float(doubt[i]), float(ended.peak[i]))
+            tuned.append(
+                Tuned(
+                    adapter=adapter,
+                    accepted=not reason,
+                    reason=reason,
+                    loss=float(ended.losses[i]),
+                    kl=float(drift[i]),
+                    entropy=float(doubt[i]),
+                    effective_share=float(self.lesson.effective_share[i]),
+                    kept=float(kept[i]),
+                    moments=moments[i],
+                )
+            )
         return Training(tuple(tuned), explained, self.policies.cost, tuple(self.policies.faults))
 
     def _end(self, part: Batch) -> tuple[Tensor, float]:
@@ -202,15 +230,31 @@ class _Session:
         end, states = self.policies.look(part)
         return end, explained_share(predicted(self.policies.heads, states), part.advantage)
 
-    def _objection(self, whole: bool, drift: float, doubt: float) -> str:
+    def _objection(self, whole: bool, drift: float, doubt: float, peak: float) -> str:
         """Return why an adapter is refused, or an empty string."""
         if not (whole and np.isfinite(drift) and np.isfinite(doubt)):
             return "not finite"
+        if peak > self.config.largest_gradient:
+            return f"exploding: a gradient of norm {peak:.3g}, at most {self.config.largest_gradient:g} allowed"
         if drift > self.config.largest_drift:
             return f"drift: KL {drift:.3f} from the parent, at most {self.config.largest_drift} allowed"
         if doubt < self.config.least_entropy:
             return f"collapse: entropy {doubt:.3f}, at least {self.config.least_entropy} expected"
         return ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Ended:
+    """What optimisation left of P agents."""
+
+    begin: Tensor
+    """[P, N] their rows as it began."""
+    losses: Tensor
+    """[P] mean over the last pass."""
+    sound: Tensor
+    """[P] whether every gradient was finite."""
+    peak: Tensor
+    """[P] largest norm of a gradient, before clipping."""
 
 
 def _moved(start: Tensor, end: Tensor, part: Batch) -> tuple[Tensor, Tensor]:

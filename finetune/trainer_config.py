@@ -30,6 +30,11 @@ class TrainerConfig:
     """AdamW's, decoupled; pulls the factors towards 0."""
     largest_drift: float = 1.0
     """An adapter whose mean KL divergence from its parent exceeds this many nats is refused."""
+    too_far: str = "refuse"
+    """What becomes of an adapter that drifted too far: "refuse", or "shrink", where it goes back half of its way to the
+    parent until it is near enough, five times at most."""
+    largest_gradient: float = 1e3
+    """An adapter whose gradient had a larger norm than this at any step, before clipping, is refused."""
     least_entropy: float = 0.02
     """An adapter whose mean action entropy falls below this many nats is refused."""
 
@@ -42,7 +47,8 @@ class TrainerConfig:
             raise ConfigError(f"learning_rate: expected a finite number above 0, got {self.learning_rate}")
         if not 0 < self.beta2 < 1:
             raise ConfigError(f"beta2: expected a number between 0 and 1, got {self.beta2}")
-        for name in ("clip_norm", "largest_drift"):
+        check_choice("too_far", self.too_far, ("refuse", "shrink"))
+        for name in ("clip_norm", "largest_drift", "largest_gradient"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name}: expected a number above 0, got {getattr(self, name)}")
         for name in ("weight_decay", "least_entropy"):

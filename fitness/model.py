@@ -221,7 +221,7 @@ class PopulationModel:
         tokens = torch.as_tensor(actions, device=self.device)
         places = lengths[..., None].to(self.device) - 1
         logits = self.forward.logits(prefix, ids.to(self.device), places, tokens)[:, :, 0]
-        return self._tempered(logits, temperature)
+        return _tempered(logits, temperature)
 
     def pooled(
         self, prefix: Prefix, ids: Tensor, lengths: Tensor, actions: Sequence[int], temperature: Tensor | float = 1.0
@@ -232,12 +232,7 @@ class PopulationModel:
         """
         tokens = torch.as_tensor(actions, device=self.device)
         logits, states = self.forward.pooled(prefix, ids.to(self.device), lengths.to(self.device), tokens)
-        return Pooled(self._tempered(logits, temperature), states)
-
-    def _tempered(self, logits: Tensor, temperature: Tensor | float) -> Tensor:
-        """Return log-probabilities [P, n, A] of logits."""
-        scale = torch.as_tensor(temperature, dtype=torch.float32, device=self.device).reshape(-1, 1, 1)
-        return torch.log_softmax(logits / scale, dim=-1)
+        return Pooled(_tempered(logits, temperature), states)
 
     def next_logits(self, prefix: Prefix, ids: Tensor, lengths: Tensor) -> Tensor:
         """Return float32 logits [P, n, vocabulary] of what follows each row (arguments as in `action_log_probs`)."""
@@ -414,3 +409,9 @@ def _why_not(name: str, reachable: bool, error: Exception) -> str:
         )
     lines = str(error).strip().splitlines()
     return f"{expected}, got {name!r}: {lines[0] if lines else type(error).__name__}"
+
+
+def _tempered(logits: Tensor, temperature: Tensor | float) -> Tensor:
+    """Return log-probabilities [P, n, A] of logits, at one temperature or at each agent's own [P]."""
+    scale = torch.as_tensor(temperature, dtype=torch.float32, device=logits.device).reshape(-1, 1, 1)
+    return torch.log_softmax(logits / scale, dim=-1)

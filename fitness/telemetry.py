@@ -110,6 +110,24 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("picture", pa.string()),
         ]
     ),
+    "verdicts": pa.schema(
+        [
+            ("run", pa.string()),
+            ("generation", pa.int32()),
+            ("parent", pa.int64()),
+            ("child", pa.int64()),
+            ("stage", pa.string()),
+            ("accepted", pa.bool_()),
+            ("reason", pa.string()),
+            ("loss", pa.float64()),
+            ("kl", pa.float64()),
+            ("entropy", pa.float64()),
+            ("effective_share", pa.float64()),
+            ("kept", pa.float64()),
+            ("difference", pa.float64()),
+            ("standard_error", pa.float64()),
+        ]
+    ),
     "faults": pa.schema(
         [
             ("run", pa.string()),
@@ -152,6 +170,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("kl", pa.float64()),
             ("accepted", pa.int32()),
             ("refused", pa.int32()),
+            ("refusals", pa.map_(pa.string(), pa.int64())),
+            ("shrunk", pa.int32()),
             ("seconds", pa.float64()),
             ("rollout_seconds", pa.float64()),
             ("finetune_seconds", pa.float64()),

@@ -162,9 +162,16 @@ def draw_finetuning(records: Records) -> str:
         ess.set_title("effective sample size (share)")
         ess.set_ylim(0, 1.05)
         kept.set_title("tuned adapters")
-        counts = {"accepted": _values(records, "accepted"), "refused": _values(records, "refused")}
-        _stack(kept, records, counts, (GREEN, RED))
-        return _to_svg(figure, "finetuning", "Fine-tuning by generation: loss, KL, effective sample size, adapters")
+        why = dict.fromkeys(reason for record in records for reason, count in record.refusals if count)
+        counts = {"accepted": _values(records, "accepted")} | {
+            reason: np.array([dict(record.refusals).get(reason, 0) for record in records], float) for reason in why
+        }
+        _stack(kept, records, counts, (GREEN, RED, ORANGE, PURPLE, BROWN, PINK)[: len(counts)])
+        return _to_svg(
+            figure,
+            "finetuning",
+            "Fine-tuning by generation: loss, KL, effective sample, adapters kept and refused",
+        )
 
 
 def draw_seconds(records: Records) -> str:

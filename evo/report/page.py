@@ -8,6 +8,7 @@ nothing to show) and name it in `_SECTIONS`.
 import base64
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -131,7 +132,12 @@ def _show_finetuning(run: RunFolder) -> str:
     parts = [_figure("Time", figures.draw_seconds(records), "")]
     accepted, refused = sum(r.accepted for r in records), sum(r.refused for r in records)
     if any(math.isfinite(record.loss) for record in records):
-        note = f"{accepted:,} tuned adapters were kept and {refused:,} refused, so that the parent stayed."
+        told = Counter[str]()
+        for record in records:
+            told.update(dict(record.refusals))
+        why = ", ".join(f"{count:,} {reason}" for reason, count in told.items() if count)
+        note = f"{accepted:,} tuned adapters were kept and {refused:,} refused, so that the parent stayed"
+        note += f" ({why})." if why else "."
         parts.insert(0, _figure("Fine-tuning of the elites", figures.draw_finetuning(records), note))
         return _section("Fine-tuning and time", _grid(parts))
     return _section("Time", '<p class="muted">This run did not fine-tune.</p>' + _grid(parts))

@@ -154,7 +154,7 @@ def _read_lifespans(folder: Path) -> Bands:
 
 
 def _to_record(row: dict[str, Any]) -> GenerationRecord:
-    return GenerationRecord(**{**row, "deaths": tuple(row["deaths"])})
+    return GenerationRecord(**{**row, "deaths": tuple(row["deaths"]), "refusals": tuple(row["refusals"])})
 
 
 def _to_genome(row: dict[str, Any]) -> GenomeRow:

@@ -314,6 +314,8 @@ def _curves(record: GenerationRecord) -> dict[str, float]:
         "finetune/kl": record.kl,
         "finetune/accepted": record.accepted,
         "finetune/refused": record.refused,
+        **{f"finetune/refused/{reason}": count for reason, count in record.refusals},
+        "finetune/shrunk": record.shrunk,
         "operators/screened": record.screened,
         "operators/screen_rank": record.screen_rank,
         "operators/written": record.written,

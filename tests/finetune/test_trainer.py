@@ -214,6 +214,26 @@ def test_drift_is_refused(model: PopulationModel, elites: list[Agent]) -> None:
     assert all(tuned.reason.startswith(f"drift: KL {tuned.kl:.3f} from the parent") for tuned in training.tuned)
 
 
+def test_drift_is_shrunk_until_it_is_near_enough(model: PopulationModel, elites: list[Agent], usual: Training) -> None:
+    bound = min(tuned.kl for tuned in usual.tuned) / 3
+    training = trained(model, elites, lessons(model, len(elites)), largest_drift=bound, too_far="shrink")
+    for agent, far, near in zip(elites, usual.tuned, training.tuned, strict=True):
+        assert near.accepted
+        assert near.kl <= bound < far.kl
+        assert near.kept in {2.0**-n for n in range(1, 6)}
+        name = agent.adapter.spec.modules[0]
+        way = (far.adapter.b[name] - agent.adapter.b[name]) * near.kept
+        torch.testing.assert_close(near.adapter.b[name], agent.adapter.b[name] + way, atol=1e-6, rtol=0)
+
+
+def test_an_explosion_is_refused(model: PopulationModel, elites: list[Agent]) -> None:
+    batch = lessons(model, len(elites))
+    batch.weight[1] *= 1e6
+    training = trained(model, elites, batch)
+    assert [tuned.accepted for tuned in training.tuned] == [True, False, True, True]
+    assert training.tuned[1].reason.startswith("exploding: a gradient of norm")
+
+
 def test_collapse_is_refused(model: PopulationModel, elites: list[Agent]) -> None:
     training = trained(model, elites, lessons(model, len(elites)), least_entropy=2.0)  # more than log 7
     assert not any(tuned.accepted for tuned in training.tuned)
