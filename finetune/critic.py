@@ -97,7 +97,7 @@ def shrunk(said: Tensor, doubt: float) -> Tensor:
     The positive part of a James-Stein estimate (James and Stein 1961), one number at a time.
     """
     mean, spread = said.mean(dim=0), said.std(dim=0)
-    kept = 1 - doubt * (spread / mean.abs().clamp(min=torch.finfo(said.dtype).tiny)) ** 2
+    kept = 1 - doubt * (spread / mean.abs().clamp(min=1e-6)) ** 2
     return mean * kept.clamp(min=0.0)
 
 

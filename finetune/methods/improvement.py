@@ -61,17 +61,33 @@ class PolicyImprovement(Method):
         """The critic speaks of all actions."""
         return True
 
+    @property
+    def tempered(self) -> bool:
+        """See `Method.tempered`."""
+        return True
+
     def prepare(
         self, agents: Sequence[Agent], transitions: Transitions, prompts: Prompts, rng: np.random.Generator
     ) -> Lesson:
         """Ask a critic about all decisions, and draw some of them."""
+        return self.prepare_tempered(agents, transitions, prompts, rng, torch.ones(len(agents), 1))
+
+    def prepare_tempered(
+        self,
+        agents: Sequence[Agent],
+        transitions: Transitions,
+        prompts: Prompts,
+        rng: np.random.Generator,
+        betas: Tensor,
+    ) -> Lesson:
+        """See `Method.prepare_tempered`: what counts is the worth over beta, so an agent's own divides its worths."""
         appraisal = appraise(transitions, self.horizon)
         worth = worth_of_actions(transitions, appraisal.advantage, len(prompts.actions), self.critic, rng)
         spread = max(float(worth[np.arange(len(worth)), transitions.action].std()), 1e-6)
         ids = [agent.id for agent in agents]
         chosen = choose(np.arange(len(transitions)), transitions.agent, ids, self.decisions, rng)
         batch = make_batch(transitions, appraisal.advantage, chosen, prompts)
-        judged = torch.from_numpy((worth[chosen] / spread).astype(np.float32))
+        judged = torch.from_numpy((worth[chosen] / spread).astype(np.float32)) / betas[..., None]
         return Lesson(replace(batch, worth=judged), self._loss, effective_share(batch.weight), appraisal.explained)
 
     def _loss(self, now: Tensor, start: Tensor, part: Batch) -> Tensor:

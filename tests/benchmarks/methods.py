@@ -5,21 +5,26 @@ on the same record, and live in held-out worlds as they were and as they have be
 gains are paired. Intervals resample worlds.
 """
 
+import argparse
+import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
+from hydra.utils import instantiate
 from numpy.typing import NDArray
+from omegaconf import OmegaConf
 
 from evo.build import build_run
 from evo.report.statistics import bootstrap_interval
 from finetune.methods.base import Method
-from finetune.trainer import Training, tune
+from finetune.trainer import Training, Tuned, tune
 from fitness.adapter import initial_adapter
 from fitness.agent import Agent
+from fitness.cores import pieces_only
 from fitness.engines.config import PopulationEngineConfig
 from fitness.engines.population import PopulationEngine
 from fitness.environments.base import EnvironmentConfig
@@ -27,12 +32,16 @@ from fitness.model import ModelConfig
 from fitness.objectives import Yardstick
 from fitness.records import Transitions, joined_transitions
 from fitness.rollout import roll_out
-from tests.benchmarks.findings import tell
+from tests.benchmarks.findings import machine, tell
+from tests.pages import renewed
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "finetune"
 METHODS = sorted(path.stem for path in CONF.glob("*.yaml") if path.stem != "none")
 FOLDER = Path("outputs/benchmarks")
 ELITES, FOUNDERS, WORLDS, HELDOUT = 4, 24, 16, 128
+DECISIONS = 4096
+"""That each elite is trained on, at most."""
+_MARKS = ("<!-- measured -->", "<!-- end -->")
 _YARDSTICK, _HELDOUT = 400_000_000, 500_000_000
 
 Floats = NDArray[np.float64]
@@ -105,8 +114,7 @@ class Bench:
 
     def teach(self, name: str, method: Method, seed: int) -> Learnt:
         """Train the elites by a method alone, and measure them."""
-        told = [Agent(id=a.id, strategy=a.strategy + method.spoken, adapter=a.adapter, temperature=a.temperature)
-                for a in self.elites]  # fmt: skip
+        told = [replace(agent, strategy=agent.strategy + method.spoken) for agent in self.elites]
         begun = time.perf_counter()
         rng = np.random.default_rng(seed)
         training: Training = tune(method, self.engine.model, self.engine.prompts, told, self.lived, rng)
@@ -123,10 +131,60 @@ class Bench:
         )  # fmt: skip
 
 
-def _taught(agent: Agent, tuned) -> Agent:
-    return Agent(
-        id=agent.id,
-        strategy=agent.strategy,
-        adapter=tuned.adapter if tuned.accepted else agent.adapter,
-        temperature=agent.temperature,
+def _taught(agent: Agent, tuned: Tuned) -> Agent:
+    return replace(agent, adapter=tuned.adapter) if tuned.accepted else agent
+
+
+def load(name: str) -> Method:
+    """Return a method as it is shipped, but for more decisions of each elite."""
+    method: Method = instantiate(OmegaConf.load(CONF / f"{name}.yaml"))
+    known = {field.name for field in fields(cast(Any, method))}
+    return replace(cast(Any, method), decisions=DECISIONS) if "decisions" in known else method
+
+
+def into_page(page: Path, bench: Bench, learnt: Sequence[Learnt]) -> None:
+    """Put the table between the marks of a page, the largest gain first."""
+    facts = machine()
+    told = (
+        f"{len(bench.elites)} elites that score {bench.before.mean():.3f}, {len(bench.lived):,} decisions recorded, "
+        f"{len(bench.seeds)} held-out worlds; {facts['processor']}, {facts['cores']} cores, "
+        f"torch {facts['packages']['torch']}."
     )
+    rows = [
+        "| `finetune=` | score | gain | 95% interval | refused | KL | seconds | TFLOPs |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    rows += [
+        f"| {one.method} | {one.score:.3f} | {one.gain:+.3f} | {one.low:+.3f} to {one.high:+.3f} | {one.refused} "
+        f"| {one.kl:.3f} | {one.seconds:.0f} | {one.flops / 1e12:.2f} |"
+        for one in sorted(learnt, key=lambda one: -one.gain)
+    ]
+    page.write_text(renewed(page, *_MARKS, "\n".join([told, "", *rows])), encoding="utf-8")
+
+
+def main() -> None:
+    """Measure, print and keep what was found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.methods", description=__doc__)
+    parser.add_argument("methods", nargs="*", metavar="method", help=f"of: {', '.join(METHODS)} (default: all)")
+    parser.add_argument("--decisions", type=int, default=100_000, help="to be recorded (default 100000)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--page", type=Path, help="a page with marks (docs/finetuning.md) to put the table into")
+    given = parser.parse_args()
+    unknown = [name for name in given.methods if name not in METHODS]
+    if unknown:
+        parser.error(f"method: expected one of {', '.join(METHODS)}, got {unknown[0]!r}")
+    with pieces_only():
+        bench = Bench.record(given.decisions, given.seed)
+        learnt = []
+        for name in given.methods or METHODS:
+            learnt.append(bench.teach(name, load(name), given.seed))
+            print(json.dumps(asdict(learnt[-1])), flush=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    found = {"machine": machine(), "before": float(bench.before.mean()), "learnt": [asdict(one) for one in learnt]}
+    (FOLDER / "methods.json").write_text(json.dumps(found, indent=1) + "\n")
+    if given.page:
+        into_page(given.page, bench, learnt)
+
+
+if __name__ == "__main__":
+    main()

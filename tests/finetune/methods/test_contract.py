@@ -153,7 +153,7 @@ def test_each_agent_is_changed_by_its_own_data_alone(name: str, model: Populatio
     assert together[1].kl == pytest.approx(alone.kl, abs=1e-5)
 
 
-TEMPERED = {"advantage_weighted", "awr", "dpo"}
+TEMPERED = {"advantage_weighted", "awr", "dpo", "improvement"}
 """Those that have a beta. Who has none does the same with any."""
 
 

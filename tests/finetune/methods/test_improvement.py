@@ -1,0 +1,59 @@
+"""Policy improvement: what a critic has learnt from all lives moves the chances of all actions."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from finetune.critic import Critic, shrunk, worth_of_actions
+from finetune.methods.improvement import PolicyImprovement, improved
+from finetune.values import Horizon, appraise
+from fitness.errors import ConfigError
+from tests.finetune.lives import BARE, EAT, RED, REST, poison_world
+from tests.fitness.models import ACTIONS
+
+SMALL = Critic(members=3, phrases=50, width=16, passes=60, learning_rate=0.02)
+
+
+def test_what_members_disagree_about_is_nothing() -> None:
+    said = torch.tensor([[1.0, 3.0, 1.0], [1.0, 1.0, -1.0]])
+    # Means 1, 2, 0; spreads 0, sqrt 2, sqrt 2: the second keeps 1 - 1 x 2/4, the third nothing.
+    torch.testing.assert_close(shrunk(said, doubt=1.0), torch.tensor([1.0, 1.0, 0.0]))
+    torch.testing.assert_close(shrunk(said, doubt=0.0), torch.tensor([1.0, 2.0, 0.0]))
+
+
+def test_the_critic_finds_poison_and_blames_no_bystander() -> None:
+    lived = poison_world(agents=range(8), lives=12)
+    advantage = appraise(lived, Horizon()).advantage
+    worth = worth_of_actions(lived, advantage, len(ACTIONS), SMALL, np.random.default_rng(0))
+    red, bare = (np.flatnonzero(lived.observation == text)[0] for text in (RED, BARE))
+    assert worth[red, EAT] < worth[red, REST] - 0.5
+    assert abs(worth[bare, EAT] - worth[bare, REST]) < 0.5
+    again = worth_of_actions(lived, advantage, len(ACTIONS), SMALL, np.random.default_rng(0))
+    np.testing.assert_array_equal(worth, again)  # all chance is the generator's
+
+
+def test_the_improved_policy_by_hand() -> None:
+    start = torch.tensor([[[0.70, 0.29, 0.01]]]).log()
+    tilt = torch.tensor([[[0.0, math.log(2.0), math.log(100.0)]]])
+    # The third is too rare to be made likelier: 0.70, 0.58 and 0.01, normalised.
+    made = improved(start, tilt, support=0.05).exp()
+    torch.testing.assert_close(made, torch.tensor([[[0.70, 0.58, 0.01]]]) / 1.29)
+    free = improved(start, tilt, support=0.0).exp()
+    torch.testing.assert_close(free, torch.tensor([[[0.70, 0.58, 1.00]]]) / 2.28)
+    rarer = improved(start, -tilt, support=0.05).exp()  # but it is made rarer
+    torch.testing.assert_close(rarer, torch.tensor([[[0.70, 0.145, 0.0001]]]) / 0.8451)
+    torch.testing.assert_close(improved(start, torch.zeros_like(tilt), support=0.05), start)
+
+
+@pytest.mark.parametrize("wrong", [{"beta": 0.0}, {"support": 1.0}, {"decisions": 0}])
+def test_nonsense_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        PolicyImprovement(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [{"members": 1}, {"part": 1.0}, {"learning_rate": 0.0}, {"doubt": -1.0}])
+def test_no_critic_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        Critic(**wrong)  # type: ignore[arg-type]
