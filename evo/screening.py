@@ -6,8 +6,9 @@ hidden states that each agent's own strategy and adapter made of them (`finetune
 what the head says of its hidden states at observations that were met before it lived: surrogate-assisted pre-selection
 (Jin 2011, https://doi.org/10.1016/j.swevo.2011.05.001), with the agent's own network for features. What it costs is
 charged to the engine and so to the run's budget. How well it predicts is recorded in every generation
-(`Screened.rank`), since a screen that does not is to be seen not to. To screen by something else, write a component
-with `screening` that returns what has the methods of `Screen`.
+(`Screened.rank`), since a screen that does not is to be seen not to: measured in docs/operators.md, it mostly does on
+children of founders and not always later. To screen by something else, write a component with `screening` that returns
+what has the methods of `Screen`.
 """
 
 import logging

@@ -1,9 +1,9 @@
 """Return regression: a value head learns what a situation was worth, and its features, the adapter, learn with it.
 
 The head is linear, on the hidden states pooled over an observation's tokens, one for each agent; what is inherited is
-the adapter that it shaped. That is the auxiliary phase of Cobbe et al. 2020 (phasic policy gradient),
-https://arxiv.org/abs/2009.04416 squared error of the value, and a divergence that holds the policy in place. It knows
-rewards and nothing of survival. By itself it is not made to act better: it prepares features for whatever comes next.
+the adapter that it shaped. Squared error of the value, and a divergence that holds the policy in place, are the
+auxiliary phase of phasic policy gradient: Cobbe et al. 2020, https://arxiv.org/abs/2009.04416. It knows rewards and
+nothing of survival. By itself it is not made to act better: it prepares features for whatever comes next.
 """
 
 from collections.abc import Sequence
