@@ -166,8 +166,11 @@ def _recorder(plan: Plan, name: str, adapters: KeptAdapters, since: Checkpoint |
 
 def _screen(config: RunConfig, engine: PopulationEngine, grammar: Grammar) -> Screen | None:
     """Return what says which of the newborn live, if anything does."""
-    screening = cast(ValueScreen | None, config.screening)
-    return screening.screening(engine, grammar, config.temperature) if screening else None
+    screening, method = cast(ValueScreen | None, config.screening), cast(Method | None, config.finetune)
+    spoken = method.spoken if method else ""
+    return (
+        screening.screening(engine, lambda one: one.express(grammar, config.temperature, spoken)) if screening else None
+    )
 
 
 def _check_parents(config: RunConfig, algorithm: Algorithm) -> None:

@@ -13,7 +13,7 @@ what has the methods of `Screen`.
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,9 +28,9 @@ from finetune.batches import to_read
 from finetune.heads import fitted, predicted
 from finetune.methods.return_regression import TARGETS, returns_of
 from finetune.policies import Cost, Policies
+from fitness.agent import Agent
 from fitness.checks import check_choice, check_integer, check_number
 from fitness.engines.population import PopulationEngine
-from fitness.environments.grammar import Grammar
 from fitness.errors import ConfigError
 from fitness.records import Transitions
 
@@ -72,9 +72,9 @@ class ValueScreen:
         if not 0 < self.discount < 1:
             raise ConfigError(f"discount: expected a number between 0 and 1, got {self.discount}")
 
-    def screening(self, engine: PopulationEngine, grammar: Grammar, temperature: float) -> "Screen":
+    def screening(self, engine: PopulationEngine, express: Callable[[Genome], Agent]) -> "Screen":
         """Return the screen of a run, which knows nothing yet, so that in generation 1 it is what generation 0 left."""
-        return Screen(self, engine, grammar, temperature)
+        return Screen(self, engine, express)
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,9 @@ class Screened:
 class Screen:
     """Expects something of children, from what a population lived. See `evo.operators.variation.Screens`."""
 
-    def __init__(self, config: ValueScreen, engine: PopulationEngine, grammar: Grammar, temperature: float) -> None:
+    def __init__(self, config: ValueScreen, engine: PopulationEngine, express: Callable[[Genome], Agent]) -> None:
         """See `ValueScreen.screening`."""
-        self._config, self._engine, self._grammar, self._temperature = config, engine, grammar, temperature
+        self._config, self._engine, self._express = config, engine, express
         self._head: Tensor | None = None
         self._probes: list[str] = []
         self._screened = Screened()
@@ -168,7 +168,7 @@ class Screen:
         found = []
         for first in range(0, len(genomes), _TOGETHER):
             some = slice(first, first + _TOGETHER)
-            agents = [genome.express(self._grammar, self._temperature) for genome in genomes[some]]
+            agents = [self._express(genome) for genome in genomes[some]]
             policies = Policies(self._engine.model, self._engine.prompts, agents, _ROWS)
             batch = to_read(observed[some], self._engine.prompts).to(self._engine.model.device)
             found.append(policies.look(batch).states.cpu())

@@ -18,6 +18,7 @@ from evo.export.script import DPO_FILE, IDS_FORM, README, SFT_FILE, TEXT_FORM, T
 from evo.export.texts import Row, Rows
 from evo.records import GenomeRow
 from evo.report.reading import read_run
+from finetune.methods.base import Method
 from fitness.adapter import Adapter, save_adapter
 from fitness.environments.base import EnvironmentConfig
 from fitness.errors import AdapterError, ConfigError, OutputError
@@ -60,7 +61,8 @@ def export_trl(asked: Export) -> str:
     adapter = _adapter(asked.run, genomes[0])
     own, others = read_lives(asked.run, [genome.id for genome in genomes])
     chosen = longest(own, asked.lives)
-    rows = Rows(_prompts(config), {genome.id: genome.strategy for genome in genomes})
+    spoken = cast(Method, config.finetune).spoken if config.finetune else ""
+    rows = Rows(_prompts(config), {genome.id: genome.strategy + spoken for genome in genomes})
     sft = rows.completions([decision for life in chosen for decision in decisions_of(life)])
     dpo = rows.preferences(preferences(own, others))
     model = cast(ModelConfig, config.model)

@@ -49,7 +49,7 @@ def lived(screen: Screen, kinds: tuple[Adapter, Adapter]) -> None:
 def test_those_live_whose_like_lived_long_and_it_is_charged(
     engine: PopulationEngine, kinds: tuple[Adapter, Adapter]
 ) -> None:
-    screen, before = CONFIG.screening(engine, GRAMMAR, 1.0), engine.usage
+    screen, before = CONFIG.screening(engine, lambda one: one.express(GRAMMAR)), engine.usage
     assert (screen.wanted(5), screen.keep([genome(1), genome(2)], 1, 2)) == (5, [0, 1])  # nothing is known yet
     assert engine.usage == before
     lived(screen, kinds)
@@ -67,7 +67,7 @@ def test_those_live_whose_like_lived_long_and_it_is_charged(
 def test_what_it_knows_survives_an_interruption_to_the_bit(
     engine: PopulationEngine, kinds: tuple[Adapter, Adapter]
 ) -> None:
-    screen, other = (CONFIG.screening(engine, GRAMMAR, 1.0) for _ in range(2))
+    screen, other = (CONFIG.screening(engine, lambda one: one.express(GRAMMAR)) for _ in range(2))
     other.restore(json.loads(json.dumps(screen.state())))
     assert other.wanted(3) == 3
     lived(screen, kinds)
@@ -78,7 +78,9 @@ def test_what_it_knows_survives_an_interruption_to_the_bit(
 
 
 def test_the_control_pays_and_does_not_heed(engine: PopulationEngine, kinds: tuple[Adapter, Adapter]) -> None:
-    heeding, control = (replace(CONFIG, heed=heed).screening(engine, GRAMMAR, 1.0) for heed in (True, False))
+    heeding, control = (
+        replace(CONFIG, heed=heed).screening(engine, lambda one: one.express(GRAMMAR)) for heed in (True, False)
+    )
     children, spent = [genome(20 + i, adapter=kinds[i % 2 == 0]) for i in range(6)], []
     for screen in (heeding, control):
         before = engine.usage.forward_flops
