@@ -41,7 +41,7 @@ METHODS = {name: replace(method(name), trainer=GENTLE) for name in NAMES} | {
     weighting: AdvantageWeighted(weighting=weighting, share=0.5, decisions=24, trainer=GENTLE)
     for weighting in ("clipped", "exponential")
 }
-COMPARING = {"advantage_weighted", "distillation", "distil_best", "return_regression"}
+COMPARING = {"advantage_weighted", "distillation", "distil_best", "improvement", "return_regression"}
 
 
 @pytest.fixture(scope="module")

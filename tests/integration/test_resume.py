@@ -102,7 +102,7 @@ def test_a_corrupt_adapter_is_written_anew(half: Path, whole: dict[str, str]) ->
 def test_where_no_checkpoint_is_whole_nothing_is_removed(half: Path) -> None:
     for path in half.glob("adapters/*/adapter_model.safetensors"):
         alter(path)
-    before = content(half)
+    before = {name: digest for name, digest in content(half).items() if ".tmp" not in name}  # drafts are no loss
     lines = refused(half)
     assert len(lines) == 2
     assert "checkpoints/generation=000002: expected a whole checkpoint, got adapters that are missing" in lines[0]
