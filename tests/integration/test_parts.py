@@ -66,7 +66,7 @@ def run(folder: Path, parts: tuple[str, ...], killed: int = 0) -> None:
     assert process.exitcode == 0, said(folder)
 
 
-SLOW = {"islands", "screened", "swarm", "sensed", "baldwinian"}
+SLOW = {"baldwinian", "cloud", "islands", "screened", "sensed", "swarm", "written"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in RUNS])
