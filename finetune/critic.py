@@ -82,7 +82,8 @@ def worth_of_actions(
     life = lives_of(transitions).of
     said = []
     for _ in range(critic.members):
-        known = np.flatnonzero((rng.random(life[-1] + 1) < critic.part)[life])
+        part = rng.random(life[-1] + 1) < critic.part
+        known = np.flatnonzero((part | ~part.any())[life])  # of very few lives it may be none: then all
         chance = torch.Generator().manual_seed(int(rng.integers(2**62)))
         network = _Network(int(features.max()) + 1, critic.width, actions + 1, chance)
         network.learn(seen, torch.from_numpy(known), critic, chance)

@@ -34,6 +34,13 @@ def test_the_critic_finds_poison_and_blames_no_bystander() -> None:
     np.testing.assert_array_equal(worth, again)  # all chance is the generator's
 
 
+def test_a_single_life_is_enough_for_a_critic() -> None:
+    lived = poison_world(agents=[0], lives=1)
+    for seed in range(6):  # with most of them, some member would see nothing
+        worth = worth_of_actions(lived, np.ones(len(lived)), len(ACTIONS), SMALL, np.random.default_rng(seed))
+        assert np.isfinite(worth).all()
+
+
 def test_the_improved_policy_by_hand() -> None:
     start = torch.tensor([[[0.70, 0.29, 0.01]]]).log()
     tilt = torch.tensor([[[0.0, math.log(2.0), math.log(100.0)]]])
