@@ -194,10 +194,13 @@ def _flatten(config: DictConfig) -> Composition:
     hydra = config.hydra
     experiment, folder = str(hydra.runtime.choices[EXPERIMENT]), Path(str(hydra.run.dir)).expanduser()
     names = [str(name) for name in config if name != "hydra"]
-    own = OmegaConf.masked_copy(config, names)
-    raw = OmegaConf.to_container(own, resolve=False)
-    tree = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
-    return Composition(tree=_as_mapping(tree), links=dict(_links(raw, "")), experiment=experiment, folder=folder)
+    raw = OmegaConf.to_container(OmegaConf.masked_copy(config, names), resolve=False)
+    tree = {name: _resolved(config[name]) for name in names}  # one by one, for a field may refer to Hydra's own part
+    return Composition(tree=tree, links=dict(_links(raw, "")), experiment=experiment, folder=folder)
+
+
+def _resolved(node: object) -> Any:
+    return OmegaConf.to_container(node, resolve=True, throw_on_missing=True) if OmegaConf.is_config(node) else node
 
 
 def _as_mapping(tree: object) -> dict[str, Any]:

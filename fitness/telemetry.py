@@ -354,19 +354,23 @@ class GrowingTable:
         return pa.Table.from_pylist([{"run": self._run, **row} for row in rows], schema=self._schema)
 
 
-def read_table(run_folder: Path, name: str, *, columns: Sequence[str] | None = None) -> pa.Table:
+def read_table(
+    run_folder: Path, name: str, *, columns: Sequence[str] | None = None, generation: int | None = None
+) -> pa.Table:
     """Return a table of a run, all generations in order.
 
     Args:
         run_folder: outputs/<run>/.
         name: A key of `SCHEMAS`.
         columns: Which columns to read; all if None.
+        generation: Of a table with a file for each, the only one to read; all if None.
 
     Raises:
         OutputError: The table is unknown, missing, unreadable or written by another version of Forager.
     """
-    path = table_path(run_folder, name)
-    files = sorted(path.glob("generation=*.parquet"), key=_generation_of) if name in _SHARDED else [path]
+    path = table_path(run_folder, name, generation)
+    sharded = name in _SHARDED and generation is None
+    files = sorted(path.glob("generation=*.parquet"), key=_generation_of) if sharded else [path]
     if not files or not files[0].is_file():
         raise OutputError(f"{name}: expected a table at {path}, found none")
     tables = [_read_parquet(file, columns) for file in files]

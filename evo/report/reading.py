@@ -54,7 +54,7 @@ def read_run(folder: Path) -> RunFolder:
     return RunFolder(
         name=folder.resolve().name,
         generations=read_generations(folder),
-        genomes=tuple(_to_genome(row) for row in _read_rows(folder, "genomes")),
+        genomes=read_genomes(folder),
         summary=read_summary(folder),
         seconds=read_seconds(folder),
         config=_read_text(config),
@@ -84,6 +84,15 @@ def read_generations(folder: Path) -> tuple[GenerationRecord, ...]:
         OutputError: The table cannot be read.
     """
     return tuple(_to_record(row) for row in _read_rows(folder, "generations"))
+
+
+def read_genomes(folder: Path) -> tuple[GenomeRow, ...]:
+    """Return every genome in every generation that it lived in, in order.
+
+    Raises:
+        OutputError: The table cannot be read.
+    """
+    return tuple(_to_genome(row) for row in _read_rows(folder, "genomes"))
 
 
 def read_commit(folder: Path) -> str | None:
