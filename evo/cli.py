@@ -1,4 +1,4 @@
-"""The command line: `forager evolve | resume | config | ablate | report | compare | schedule | export | pretrain`.
+"""The command line: `forager evolve | resume | config | ablate | report | compare | ...`, all of them in `COMMANDS`.
 
 Owns the commands' names, their help, and how an error reaches a person: one sentence per problem on standard error
 and exit code 2, never a traceback for what the user can mend. Does not own what a command does: each imports its worker
@@ -152,6 +152,13 @@ def _export(arguments: argparse.Namespace) -> None:
     print(export_trl(Export(run=arguments.run, folder=folder, lives=arguments.lives, genome=arguments.genome)))
 
 
+def _workspace(arguments: argparse.Namespace) -> None:
+    from evo.tracking.workspace import FILE, Wanted, write_workspace
+
+    wanted = Wanted.of(arguments.run, project=arguments.project, entity=arguments.entity)
+    print(write_workspace(wanted, arguments.to or (arguments.run or Path()) / FILE))
+
+
 def _pretrain(arguments: argparse.Namespace) -> None:
     from evo.outputs import check_folder
     from fitness.organism.recipe import PretrainConfig, pretrain
@@ -191,6 +198,13 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--genome", type=int, help="id of the genome (default the best, and lives of its peers)")
 
 
+def _add_workspace(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", nargs="?", type=Path, help="a run's folder: its W&B project, and its group there")
+    parser.add_argument("--project", help="name on W&B (default the run's)")
+    parser.add_argument("--entity", help="user or team on W&B (default whom the API key belongs to)")
+    parser.add_argument("--to", type=Path, help="file to write (default workspace.json in RUN, or here)")
+
+
 def _add_pretraining(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="where the model is to be written")
     parser.add_argument("--seed", type=int, default=0, help="seed of the lives and of the weights (default 0)")
@@ -208,6 +222,7 @@ COMMANDS: dict[str, Command] = {
     "compare": Command(run=_compare, summary="compare arms of finished runs", add_arguments=_add_comparison),
     "schedule": Command(run=_schedule, summary="print how a run's best was trained", add_arguments=_add_run),
     "export": Command(run=_export, summary="write what other trainers can learn from", add_arguments=_add_export),
+    "workspace": Command(run=_workspace, summary="write a dashboard for W&B", add_arguments=_add_workspace),
     "pretrain": Command(run=_pretrain, summary="train the organism from nothing", add_arguments=_add_pretraining),
 }
 
