@@ -222,7 +222,7 @@ COMMANDS: dict[str, Command] = {
     "compare": Command(run=_compare, summary="compare arms of finished runs", add_arguments=_add_comparison),
     "schedule": Command(run=_schedule, summary="print how a run's best was trained", add_arguments=_add_run),
     "export": Command(run=_export, summary="write what other trainers can learn from", add_arguments=_add_export),
-    "workspace": Command(run=_workspace, summary="write a dashboard for W&B", add_arguments=_add_workspace),
+    "workspace": Command(run=_workspace, summary="write a dashboard of tracked runs", add_arguments=_add_workspace),
     "pretrain": Command(run=_pretrain, summary="train the organism from nothing", add_arguments=_add_pretraining),
 }
 
