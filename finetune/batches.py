@@ -41,6 +41,8 @@ class Batch:
     """int64 [P, n] last tokens of each row that are the answer; None where agents chose among actions' names."""
     worth: Tensor | None = None
     """float32 [P, n, A] of every action, in standard deviations, for methods that judge what was not done as well."""
+    usual: Tensor | None = None
+    """float32 [P, n, A] log-probability of every action as the population does it, for methods that ask."""
 
     def __len__(self) -> int:
         """Return n, the decisions of each agent."""

@@ -1,9 +1,10 @@
-"""What is each action worth where such words stand? A few small networks on phrases, and how far they agree.
+"""What is each action worth where such words stand, and who does it there? Small networks on phrases.
 
 Owns a critic that generalises advantages over texts, as `finetune.smoothing` does, but over what stands together: to
 drink is good beside a pond and idle elsewhere. Each member sees a part of the lives; what they disagree about is taken
-to be nothing (`shrunk`), so that luck in a record moves no policy. What a single decision was worth is
-`finetune.values`' affair.
+to be nothing (`shrunk`), so that luck in a record moves no policy. One network more learns what is usual: of what
+nobody does at such a place (to drink where no pond is) the members all say what they know of other places, and agree.
+What a single decision was worth is `finetune.values`' affair.
 """
 
 import math
@@ -59,10 +60,20 @@ class Critic:
             raise ConfigError(f"critic.learning_rate: expected a finite number above 0, got {self.learning_rate}")
 
 
-def worth_of_actions(
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What a critic says of every action at each of m decisions' texts."""
+
+    worth: Floats
+    """[m, actions] beside the other actions' mean there, in the unit of the advantages."""
+    usual: Floats
+    """[m, actions] log-probability that the population does it there: behaviour cloning on the same phrases."""
+
+
+def judge_actions(
     transitions: Transitions, advantage: Floats, actions: int, critic: Critic, rng: np.random.Generator
-) -> Floats:
-    """Return [m, actions] what every action is worth at each decision's text, beside the others' mean there.
+) -> Judgement:
+    """Return what every action is worth at each decision's text, and how usual it is.
 
     Args:
         transitions: m decisions ordered by (agent, seed, step).
@@ -73,23 +84,22 @@ def worth_of_actions(
     """
     scale = max(float(advantage.std()), 1e-6)
     texts, place = np.unique(transitions.observation.astype(str), return_inverse=True)
-    features = _padded(texts.tolist(), critic)
-    seen = _Seen(
-        features[torch.from_numpy(place)],
-        torch.from_numpy(transitions.action.astype(np.int64)),
-        torch.from_numpy((advantage / scale).astype(np.float32)),
-    )
+    features, at = _padded(texts.tolist(), critic), torch.from_numpy(place)
+    action, worth = torch.from_numpy(transitions.action.astype(np.int64)), torch.from_numpy(advantage / scale).float()
+    seen = _Seen(features[at], action, worth)
     life = lives_of(transitions).of
     said = []
     for _ in range(critic.members):
         part = rng.random(life[-1] + 1) < critic.part
         known = np.flatnonzero((part | ~part.any())[life])  # of very few lives it may be none: then all
-        chance = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        network = _Network(int(features.max()) + 1, critic.width, actions + 1, chance)
-        network.learn(seen, torch.from_numpy(known), critic, chance)
+        network = _Network(int(features.max()) + 1, critic.width, actions + 1, rng)
+        network.learn(seen, torch.from_numpy(known), critic, _miss)
         said.append(network.judge(features)[:, :actions])
+    cloned = _Network(int(features.max()) + 1, critic.width, actions, rng)
+    cloned.learn(seen, torch.arange(len(life)), critic, _surprise)
     worth = shrunk(torch.stack(said) - torch.stack(said).mean(dim=2, keepdim=True), critic.doubt)
-    return np.asarray(worth[torch.from_numpy(place)].double() * scale)
+    usual = cloned.judge(features).log_softmax(dim=1)
+    return Judgement(np.asarray(worth[at].double() * scale), np.asarray(usual[at].double()))
 
 
 def shrunk(said: Tensor, doubt: float) -> Tensor:
@@ -115,12 +125,25 @@ class _Seen:
         return _Seen(self.features[rows], self.action[rows], self.worth[rows])
 
 
-class _Network:
-    """Sums of phrase vectors, two hidden layers, an output for each action and one that they share."""
+def _miss(out: Tensor, seen: _Seen) -> Tensor:
+    """Return how far the shared output and the taken action's, together, miss what the decisions were worth."""
+    told = out[:, -1] + out.gather(1, seen.action[:, None])[:, 0]
+    return ((told - seen.worth) ** 2).mean()
 
-    def __init__(self, phrases: int, width: int, outputs: int, chance: torch.Generator) -> None:
+
+def _surprise(out: Tensor, seen: _Seen) -> Tensor:
+    """Return the mean negative log-likelihood of the actions taken."""
+    return functional.cross_entropy(out, seen.action)
+
+
+class _Network:
+    """Sums of phrase vectors, two hidden layers, outputs: one for each action and perhaps one that they share."""
+
+    def __init__(self, phrases: int, width: int, outputs: int, rng: np.random.Generator) -> None:
+        self.chance = torch.Generator().manual_seed(int(rng.integers(2**62)))
+
         def normal(*shape: int, size: float) -> Tensor:
-            return (size * torch.randn(shape, generator=chance)).requires_grad_()
+            return (size * torch.randn(shape, generator=self.chance)).requires_grad_()
 
         self.phrases, self.first = normal(phrases, width, size=0.1), torch.zeros(width, requires_grad=True)
         self.hidden, self.second = normal(width, width, size=width**-0.5), torch.zeros(width, requires_grad=True)
@@ -132,25 +155,22 @@ class _Network:
         hidden = functional.linear(drop(hidden.relu()), self.hidden, self.second)
         return functional.linear(drop(hidden.relu()), self.out, self.last)
 
-    def learn(self, seen: _Seen, known: Tensor, critic: Critic, chance: torch.Generator) -> None:
-        """Fit what was seen at the rows `known`: the shared output and the taken action's make the worth together."""
-
-        def drop(hidden: Tensor) -> Tensor:
-            return hidden * (torch.rand(hidden.shape, generator=chance) >= _DROPOUT) / (1 - _DROPOUT)
-
+    def learn(self, seen: _Seen, known: Tensor, critic: Critic, loss: Callable[[Tensor, _Seen], Tensor]) -> None:
+        """Make the loss small on what was seen at the rows `known`."""
         weights = [self.phrases, self.first, self.hidden, self.second, self.out, self.last]
         optimizer = torch.optim.AdamW(weights, lr=critic.learning_rate, weight_decay=_DECAY)
         steps = critic.passes * math.ceil(len(known) / _BATCH)
         slope = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
         for _ in range(critic.passes):
-            for rows in known[torch.randperm(len(known), generator=chance)].split(_BATCH):
+            for rows in known[torch.randperm(len(known), generator=self.chance)].split(_BATCH):
                 some = seen[rows]
-                out = self(some.features, drop)
-                told = out[:, -1] + out.gather(1, some.action[:, None])[:, 0]
                 optimizer.zero_grad()
-                ((told - some.worth) ** 2).mean().backward()
+                loss(self(some.features, self._drop), some).backward()
                 optimizer.step()
                 slope.step()
+
+    def _drop(self, hidden: Tensor) -> Tensor:
+        return hidden * (torch.rand(hidden.shape, generator=self.chance) >= _DROPOUT) / (1 - _DROPOUT)
 
     @torch.no_grad()
     def judge(self, features: Tensor) -> Tensor:

@@ -1,11 +1,12 @@
 """Policy improvement by a critic: at every text, more of what is worth more, whether it was done there or not.
 
 A critic that has seen what the whole population met says what each action is worth (`finetune.critic`); the target is
-the agent's own policy, every action's chance times exp(worth / beta). What the agent would hardly do stays as rare as
-it is: of that, the record knows too little. Fitted to states that were met, without another step in the world: Peters
-et al. 2010 (REPS), https://doi.org/10.1609/aaai.v24i1.7727; Abdolmaleki et al. 2018 (MPO),
-https://arxiv.org/abs/1806.06920; one step of improvement over what was recorded: Brandfonbrener et al. 2021,
-https://arxiv.org/abs/2106.08909.
+the agent's own policy, every action's chance times exp(worth / beta). What others do where the agent never would is
+within its reach too: where the population does something often enough, a small part of its habit is mixed in first.
+What nobody does there stays as rare as it is, for of that the record knows nothing: Fujimoto et al. 2019 (BCQ),
+https://arxiv.org/abs/1812.02900. The tilt is that of Peters et al. 2010 (REPS),
+https://doi.org/10.1609/aaai.v24i1.7727, and Abdolmaleki et al. 2018 (MPO), https://arxiv.org/abs/1806.06920; one step
+of improvement over what was recorded: Brandfonbrener et al. 2021, https://arxiv.org/abs/2106.08909.
 """
 
 import math
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from finetune.batches import Batch, choose, make_batch
-from finetune.critic import Critic, worth_of_actions
+from finetune.critic import Critic, judge_actions
 from finetune.losses import effective_share, kl_divergence
 from finetune.methods.base import EVERYDAY_ENTROPY, Lesson, Method
 from finetune.trainer_config import TrainerConfig
@@ -43,7 +44,9 @@ class PolicyImprovement(Method):
     beta: float = 0.2
     """Temperature, in standard deviations of what the actions taken were worth; above 0."""
     support: float = 0.05
-    """Actions less likely than this are made no likelier; from 0, below 1."""
+    """Only what the agent or the population does at least this often at such a text is made likelier; from 0, below 1."""
+    adopted: float = 0.02
+    """Share of the population's habit in the policy that is tilted, among what is usual enough; from 0, below 1."""
     decisions: int = 2048
     """Observations for each agent, at most: its own before others'."""
     trainer: TrainerConfig = field(default_factory=lambda: TrainerConfig(least_entropy=EVERYDAY_ENTROPY))
@@ -53,8 +56,9 @@ class PolicyImprovement(Method):
         check_integer("decisions", self.decisions, 1)
         if not self.beta > 0:
             raise ConfigError(f"beta: expected a number above 0, got {self.beta}")
-        if not 0 <= self.support < 1:
-            raise ConfigError(f"support: expected a number of at least 0 and below 1, got {self.support}")
+        for name in ("support", "adopted"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name}: expected a number of at least 0 and below 1, got {getattr(self, name)}")
 
     @property
     def compares_actions(self) -> bool:
@@ -82,28 +86,36 @@ class PolicyImprovement(Method):
     ) -> Lesson:
         """See `Method.prepare_tempered`: what counts is the worth over beta, so an agent's own divides its worths."""
         appraisal = appraise(transitions, self.horizon)
-        worth = worth_of_actions(transitions, appraisal.advantage, len(prompts.actions), self.critic, rng)
+        judgement = judge_actions(transitions, appraisal.advantage, len(prompts.actions), self.critic, rng)
+        worth = judgement.worth
         spread = max(float(worth[np.arange(len(worth)), transitions.action].std()), 1e-6)
         ids = [agent.id for agent in agents]
         chosen = choose(np.arange(len(transitions)), transitions.agent, ids, self.decisions, rng)
         batch = make_batch(transitions, appraisal.advantage, chosen, prompts)
         judged = torch.from_numpy((worth[chosen] / spread).astype(np.float32)) / betas[..., None]
-        return Lesson(replace(batch, worth=judged), self._loss, effective_share(batch.weight), appraisal.explained)
+        batch = replace(batch, worth=judged, usual=torch.from_numpy(judgement.usual[chosen].astype(np.float32)))
+        return Lesson(batch, self._loss, effective_share(batch.weight), appraisal.explained)
 
     def _loss(self, now: Tensor, start: Tensor, part: Batch) -> Tensor:
         """Return the divergence from the improved policy [P, b]."""
-        assert part.worth is not None
-        return kl_divergence(improved(start, part.worth / self.beta, self.support), now)
+        assert part.worth is not None and part.usual is not None
+        return kl_divergence(improved(start, part.worth / self.beta, part.usual, self.support, self.adopted), now)
 
 
-def improved(start: Tensor, tilt: Tensor, support: float) -> Tensor:
+def improved(start: Tensor, tilt: Tensor, usual: Tensor, support: float, adopted: float) -> Tensor:
     """Return log-probabilities [P, n, A] of the policy `start`, tilted.
 
     Args:
         start: [P, n, A] log-probabilities.
         tilt: [P, n, A] what is added to them, before they are normalised again.
-        support: actions less likely than this are only ever made less likely.
+        usual: [P, n, A] log-probabilities of the population's habit.
+        support: what is less likely than this, to both, is only ever made less likely.
+        adopted: share of the habit, where that is likely enough.
     """
-    likely = start >= (math.log(support) if support else -math.inf)
+    least = math.log(support) if support else -math.inf
+    if adopted:
+        mixed = torch.logaddexp(start + math.log(1 - adopted), usual + math.log(adopted))
+        start = torch.where(usual >= least, mixed, start)
+    likely = (start >= least) | (usual >= least)
     kept = torch.where(likely | (tilt < 0), tilt.clamp(-_STEEPEST, _STEEPEST), torch.zeros_like(tilt))
     return (start + kept).log_softmax(dim=2)
