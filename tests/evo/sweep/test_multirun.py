@@ -3,7 +3,7 @@
 import os
 import signal
 import subprocess
-import time
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from evo.cli import main
 from evo.sweep.multirun import claim, multirun
 from fitness.errors import ConfigError, ForagerError, OutputError
 from tests.evo import fake_run
-from tests.integration.runs import OVERRIDES, command, heed_signals, said, wait_for
+from tests.integration.runs import OVERRIDES, wait_for
 
+ROOT = Path(__file__).parents[3]
 WORDS = ("experiment=tiny", "tracking=none", "seed=0,1", "variation/adapter_crossover=slerp,exact")
 NAMES = [
     f"{number}-seed={seed},variation.adapter_crossover={name}"
@@ -153,7 +154,7 @@ def at_work(place: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        if "evo.cli" in words and any(str(place) in word for word in words):
+        if "evo.cli" in words and "--multirun" not in words and any(str(place) in word for word in words):
             found.append(process)
     return found
 
@@ -163,22 +164,20 @@ def at_work(place: Path) -> list[psutil.Process]:
 def test_real_runs_beside_each_other_are_stopped_by_ctrl_c_and_gone_on_with(tmp_path: Path) -> None:
     small = [one for one in OVERRIDES if not one.startswith("generations")]
     place = tmp_path / "outputs" / "mine"
-    words = ["evolve", "--multirun", *small, "generations=2", "seed=0,1", "hydra/launcher=joblib",
-             "hydra.launcher.n_jobs=2", f"hydra.sweep.dir={place}"]  # fmt: skip
-    process = command(tmp_path / "any", *words, plant=heed_signals)
-    wait_for(lambda: len([*place.glob("*/generations.parquet")]) == 2, 240)
-    assert len(at_work(place)) == 2
-    os.kill(process.pid, signal.SIGINT)
-    process.join(60)
-    assert process.exitcode == 130, said(tmp_path / "any")
-    assert "go on with all that is left: forager evolve --multirun" in said(tmp_path / "any")
-    deadline = time.monotonic() + 30
-    while at_work(place) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    words = ["--multirun", *small, "generations=2", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    forager = [sys.executable, "-m", "evo.cli", "evolve", *words, f"hydra.sweep.dir={place}"]
+    said = tmp_path / "said"
+    with said.open("w") as out:
+        process = subprocess.Popen(forager, cwd=ROOT, stdout=out, stderr=out, start_new_session=True)
+        wait_for(lambda: len([*place.glob("*/generations.parquet")]) == 2, 240)
+        assert len(at_work(place)) == 2
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
+        assert process.wait(60) == 130, said.read_text()
+    assert "go on with: forager resume" in said.read_text()
+    assert "0 finished, 0 not begun; go on with all that is left: forager evolve --multirun" in said.read_text()
+    assert "Traceback" not in said.read_text()
     assert not at_work(place)
-    process = command(tmp_path / "any", *words)
-    process.join(300)
-    assert process.exitcode == 0, said(tmp_path / "any")
+    subprocess.run(forager, cwd=ROOT, timeout=300, check=True)
     for seed in (0, 1):
         log = (place / f"{seed}-seed={seed}.log").read_text()
         assert (place / f"{seed}-seed={seed}" / "summary.json").is_file()
