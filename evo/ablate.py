@@ -5,33 +5,28 @@ Owns which runs there are, and keeping some of them at work until all are finish
 an arm is: that is a file in `conf/experiment/ablation/`, and to add one, add a file.
 """
 
-import os
-import shlex
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-import yaml
-
+from evo import processes
 from evo.build import build_run
 from evo.compose import CONF_FOLDER, from_yaml
-from evo.fields import fit
 from evo.outputs import CLAIM, is_finished
+from evo.processes import command, cores, log_of
 from evo.report.compare import write_comparison
 from evo.stopping import stopping
+from evo.words import tell_apart
 from fitness.checks import check_integer
 from fitness.errors import ConfigError, ForagerError, OutputError, listed
 
 ARMS = "ablation"
 """Folder of `conf/experiment/`."""
 OUTPUTS = Path("outputs")
-_PATIENCE = 60.0
-"""Seconds that a run has to stop after it was told to."""
 _PAUSE = 0.2
 
 
@@ -72,15 +67,8 @@ class Ablation:
         Raises:
             ConfigError: a field is of a wrong kind or out of its range.
         """
-        hints = get_type_hints(cls)
-        own = {word.partition("=")[0]: word.partition("=")[2] for word in words if _names(word, hints)}
-        given: dict[str, Any] = {"arms": known_arms()}
-        for name, text in own.items():
-            try:
-                given[name] = fit(yaml.safe_load(text), hints[name])
-            except (TypeError, yaml.YAMLError) as error:
-                raise ConfigError(f"{name}: {error}") from error
-        return cls(**given, overrides=tuple(word for word in words if not _names(word, hints)))
+        given = tell_apart(cls, words)
+        return cls(**{"arms": known_arms(), **given.own}, overrides=given.rest)
 
     @property
     def folder(self) -> Path:
@@ -90,7 +78,7 @@ class Ablation:
     @property
     def at_a_time(self) -> int:
         """How many runs work at the same time."""
-        return self.jobs or _cores()
+        return self.jobs or cores()
 
     def tasks(self) -> list["Task"]:
         """Return the runs, all arms of a seed before the next, so that what is there can be compared at any time."""
@@ -113,15 +101,11 @@ class Task:
     @property
     def log(self) -> Path:
         """Where what it says goes."""
-        return self.folder.with_name(f"{self.folder.name}.log")
+        return log_of(self.folder)
 
     def command(self) -> list[str]:
         """Return what begins the run, or goes on with it."""
-        forager = [sys.executable, "-m", "evo.cli"]
-        if (self.folder / CLAIM).exists():
-            return [*forager, "resume", str(self.folder)]
-        mine = (f"seed={self.seed}", f"hydra.run.dir={self.folder}")
-        return [*forager, "evolve", *_experiment(self.arm), *self.overrides, *mine]
+        return command(self.folder, (*_experiment(self.arm), *self.overrides, f"seed={self.seed}"))
 
 
 Begin = Callable[[Task], "subprocess.Popen[bytes]"]
@@ -176,7 +160,7 @@ def work(tasks: Sequence[Task], at_a_time: int, begin: Begin) -> list[Task]:
                 )
             time.sleep(_PAUSE if running else 0)
     finally:
-        _stop(list(running.values()))
+        processes.end(list(running.values()))
     return failed
 
 
@@ -185,39 +169,10 @@ def known_arms() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (CONF_FOLDER / "experiment" / ARMS).glob("*.yaml")))
 
 
-def _stop(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
-    """Tell runs to stop at once, and see to it."""
-    for process in processes:
-        process.terminate()
-    deadline = time.monotonic() + _PATIENCE
-    for process in processes:
-        try:
-            process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
 def _beginner(at_a_time: int) -> Begin:
-    """Return what starts a run on its share of the cores, out of reach of the terminal's Ctrl-C."""
-    share = str(max(1, _cores() // at_a_time))
-
-    def begin(task: Task) -> "subprocess.Popen[bytes]":
-        found = os.pathsep.join(place for place in sys.path if place)  # the same modules, wherever they are from
-        environment = {**os.environ, "OMP_NUM_THREADS": share, "PYTHONPATH": found}
-        with task.log.open("ab") as log:
-            log.write(f"$ {shlex.join(task.command()[2:])}\n".encode())
-            log.flush()
-            return subprocess.Popen(
-                task.command(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                start_new_session=True,
-            )
-
-    return begin
+    """Return what starts a run on its share of the cores."""
+    share = max(1, cores() // at_a_time)
+    return lambda task: processes.begin(task.command(), task.log, share)
 
 
 def _check_settings(ablation: Ablation, tasks: Sequence[Task]) -> None:
@@ -239,13 +194,3 @@ def _settings(text: str, path: Path) -> Mapping[str, Any]:
 
 def _experiment(arm: str) -> tuple[str, ...]:
     return (f"experiment={ARMS}/{arm}",)
-
-
-def _names(word: str, hints: Mapping[str, Any]) -> bool:
-    """Tell whether a word sets a field of an ablation itself."""
-    name, equals, _ = word.partition("=")
-    return bool(equals) and name in hints and name != "overrides"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -31,6 +31,7 @@ overrides are field=value for a number and group=name for a file of conf/:
   forager evolve experiment=tiny population=8 generations=2 hydra.run.dir=outputs/first
   forager evolve finetune=none
   forager evolve model=hub model.name=Qwen/Qwen3-0.6B
+  forager evolve --multirun experiment=tiny seed=0,1 selection=tournament,lexicase hydra/launcher=joblib
 """
 
 ABLATION = """\
@@ -38,6 +39,14 @@ arms are files of conf/experiment/ablation/ (default all); overrides hold for ev
   forager ablate arms=[frozen,selection,finetune_only,joint] seeds=10
   forager ablate seeds=5 jobs=2 name=short budget.decisions=50000 tracking=none
 runs are in outputs/ablation-NAME/ARM-SEED/; the same command goes on where it was stopped
+"""
+
+TUNING = """\
+overrides with several values are the space that is searched, the others hold for every run (docs/sweeps.md):
+  forager tune experiment=tiny 'finetune.beta=tag(log, interval(0.05,1))' selection=tournament,lexicase trials=30
+  forager tune 'population=range(8,33,8)' goals=[median_score,flops] sampler=nsgaii name=cheap jobs=2
+words of its own: trials, jobs, name, goals, sampler (tpe, random, nsgaii), sampler_seed
+trials are runs in outputs/tune-NAME/trial-NNN/; the same command goes on where it was stopped, also beside itself
 """
 
 
@@ -87,6 +96,15 @@ def _tell(error: BaseException, text: str) -> None:
 
 
 def _evolve(arguments: argparse.Namespace) -> None:
+    if arguments.multirun:
+        from evo.sweep.multirun import multirun
+
+        print(multirun(arguments.overrides))
+    else:
+        _evolve_one(arguments)
+
+
+def _evolve_one(arguments: argparse.Namespace) -> None:
     from evo.build import build_run
     from evo.launch import launch
     from evo.outputs import FIELD, claim_folder, claim_numbered_folder, give_up_folder
@@ -125,6 +143,16 @@ def _ablate(arguments: argparse.Namespace) -> None:
     from evo.ablate import Ablation, ablate
 
     print(ablate(Ablation.parse(arguments.words)))
+
+
+def _tune(arguments: argparse.Namespace) -> None:
+    try:
+        from evo.sweep.tune import Tuning, tune
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "optuna":
+            raise
+        raise ConfigError("tune: expected Optuna, found none: pip install 'forager-evo[tune]'") from error
+    print(tune(Tuning.parse(arguments.words)))
 
 
 def _report(arguments: argparse.Namespace) -> None:
@@ -173,11 +201,28 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
     parser.epilog = OVERRIDES
 
 
+def _add_evolving(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-m",
+        "--multirun",
+        action="store_true",
+        help="run every combination of values such as seed=0,1 (docs/sweeps.md)",
+    )
+    _add_overrides(parser)
+
+
 def _add_ablation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "words", nargs="*", metavar="word", help="arms=[a,b], seeds=N, jobs=N, name=NAME or an override"
     )
     parser.epilog = ABLATION
+
+
+def _add_tuning(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "words", nargs="*", metavar="word", help="trials=N, jobs=N, name=NAME, goals=[..] or an override"
+    )
+    parser.epilog = TUNING
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -214,10 +259,11 @@ def _add_pretraining(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS: dict[str, Command] = {
-    "evolve": Command(run=_evolve, summary="breed a population", add_arguments=_add_overrides),
+    "evolve": Command(run=_evolve, summary="breed a population", add_arguments=_add_evolving),
     "resume": Command(run=_resume, summary="go on with a run that was interrupted", add_arguments=_add_run),
     "config": Command(run=_config, summary="print what evolve would run with", add_arguments=_add_overrides),
     "ablate": Command(run=_ablate, summary="run arms of an experiment, and compare them", add_arguments=_add_ablation),
+    "tune": Command(run=_tune, summary="look for the best settings", add_arguments=_add_tuning),
     "report": Command(run=_report, summary="write a run's page again", add_arguments=_add_run),
     "compare": Command(run=_compare, summary="compare arms of finished runs", add_arguments=_add_comparison),
     "schedule": Command(run=_schedule, summary="print how a run's best was trained", add_arguments=_add_run),
@@ -243,6 +289,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         raise ConfigError(
             f"arguments: expected a command or one of {', '.join(FLAGS)}, given {argv[0]!r}{nearest(argv[0], FLAGS)}"
         )
+    if argv and argv[0] == "evolve":
+        argv = ["evolve", *sorted(argv[1:], key=lambda word: not word.startswith("-"))]  # flags may stand anywhere
     return _parser().parse_args(argv)
 
 

@@ -35,6 +35,9 @@ EXPERIMENT = "experiment"
 HYDRA_FIELDS = ("hydra.run.dir", "hydra.searchpath")
 """What may be set of Hydra's own: the run's folder, and more places to look for groups (`[file:///abs/conf]`)."""
 
+NO_GROUPS = ("sweep",)
+"""Folders of `conf/` whose files are no parts of a run: definitions of sweeps, for those who begin the runs."""
+
 _FORCE = "++"
 _KEY = re.compile(r"^\+{0,2}[\w./]+$")
 _LINK = re.compile(r"^\$\{([\w.]+)\}$")
@@ -108,15 +111,21 @@ def from_yaml(text: str, *, resolve: bool = True) -> dict[str, Any]:
     return _as_mapping(tree)
 
 
+def known_groups() -> set[str]:
+    """Return the names of all groups of `conf/`, such as `variation/adapter_crossover`; while Hydra is initialised."""
+    loader = GlobalHydra.instance().config_loader()
+    tops = [name for name in loader.list_groups("") if name not in ("hydra", *NO_GROUPS)]
+    return {*tops, *(f"{top}/{inner}" for top in tops for inner in loader.list_groups(top))}
+
+
 def _check_overrides(overrides: Sequence[str]) -> list[str]:
     """Return the overrides as Hydra shall apply them, having named every one that cannot be read."""
     loader = GlobalHydra.instance().config_loader()
-    tops = [name for name in loader.list_groups("") if name != "hydra"]
-    groups = {*tops, *(f"{top}/{inner}" for top in tops for inner in loader.list_groups(top))}
+    groups = known_groups()
     places = [text for text in overrides if text.startswith("hydra.searchpath=")]
     checked: list[str] = []
     problems: list[str] = []
-    for text in map(_quoted, overrides):
+    for text in map(quoted, overrides):
         try:
             override = _parse(text)
             if override.key_or_group in groups:
@@ -144,6 +153,8 @@ def _raise_if_any(problems: Sequence[str]) -> None:
 
 def _check_field(override: Override, text: str) -> str:
     key = override.key_or_group
+    if key in NO_GROUPS:
+        raise ConfigError(f"{key}: expected a field or a group of the run, given {text}, which begins runs itself")
     if re.match(r"hydra\b", key):
         if key not in HYDRA_FIELDS:
             raise ConfigError(
@@ -156,7 +167,7 @@ def _check_field(override: Override, text: str) -> str:
     return f"{_FORCE}{text.lstrip('+')}"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Put quotes around a value that Hydra's grammar knows nothing of, such as a path with a tilde or an umlaut."""
     key, equals, value = text.partition("=")
     if not equals or not _KEY.match(key) or not value or value[0] in "[{'\"$":
@@ -177,7 +188,8 @@ def _parse(text: str) -> Override:
             f"overrides: expected field=value, given {text!r} (lists are [a,b], and text of any kind stands in quotes)"
         ) from error
     if override.is_delete() or override.is_sweep_override() or override.package is not None:
-        raise ConfigError(f"{override.key_or_group}: expected one value as field=value, given {text!r}")
+        several = "; for each of several values: evolve --multirun" if override.is_sweep_override() else ""
+        raise ConfigError(f"{override.key_or_group}: expected one value as field=value, given {text!r}{several}")
     return override
 
 

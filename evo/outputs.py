@@ -115,6 +115,17 @@ def working_in(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_held(folder: Path) -> bool:
+    """Tell whether a process works on the run in `folder`."""
+    if not (folder / _LOCK).exists():
+        return False
+    try:
+        with working_in(folder):
+            return False
+    except OutputError:
+        return True
+
+
 def _lock(descriptor: int, folder: Path) -> None:
     """Lock a file, or say who has it; on a file system without locks, go on without."""
     try:

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evo.compose import CONF_FOLDER, compose_run
+from evo.compose import CONF_FOLDER, NO_GROUPS, compose_run
 from fitness.errors import ConfigError
 
-GROUPS = sorted(path.name for path in CONF_FOLDER.iterdir() if path.is_dir() and path.name != "__pycache__")
+GROUPS = sorted(
+    path.name for path in CONF_FOLDER.iterdir() if path.is_dir() and path.name not in ("__pycache__", *NO_GROUPS)
+)
 EXPERIMENTS = sorted(path.stem for path in (CONF_FOLDER / "experiment").glob("*.yaml"))
 
 
@@ -61,7 +63,8 @@ def test_the_run_folder_is_honoured() -> None:
         ("populaton=8", r"populaton: expected a field of the run.*given populaton=8 \(did you mean 'population'\?\)"),
         ("population", r"overrides: expected field=value, given 'population'"),
         ("population=[1", r"overrides: expected field=value, given 'population=\[1'"),
-        ("population=4,8", r"population: expected one value as field=value, given 'population=4,8'"),
+        ("population=4,8", r"population: expected one value as field=value, given 'population=4,8'; .*--multirun"),
+        ("sweep=wandb", r"sweep: expected a field or a group of the run, given sweep=wandb"),
         ("~seed", r"seed: expected one value as field=value, given '~seed'"),
         ("seed=${sead}", r"seed|hydra\.run\.dir: expected a value, given one that cannot be resolved .*'sead'"),
         ("generations=???", r"generations: expected a value"),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from evo.build import Plan, build_run
-from evo.compose import CONF_FOLDER, compose_run
+from evo.compose import CONF_FOLDER, NO_GROUPS, compose_run
 from evo.config import RunConfig
 from fitness.errors import ConfigError
 
@@ -21,7 +21,7 @@ def slot(path: Path) -> str:
 
 ROOT = CONF_FOLDER.parent
 GOLDEN = ROOT / "tests" / "golden" / "config"
-PARTS = sorted(path for path in CONF_FOLDER.glob("*/**/*.yaml") if slot(path) != "experiment")
+PARTS = sorted(path for path in CONF_FOLDER.glob("*/**/*.yaml") if slot(path) not in ("experiment", *NO_GROUPS))
 EXPERIMENTS = sorted(path.stem for path in (CONF_FOLDER / "experiment").glob("*.yaml"))
 
 

@@ -71,9 +71,9 @@ def content(folder: Path) -> dict[str, str]:
     return {name: hashlib.sha256(data).hexdigest() for name, data in found.items()}
 
 
-def wait_for(there: Callable[[], bool]) -> None:
+def wait_for(there: Callable[[], bool], seconds: float = 60) -> None:
     """Return as soon as something is so."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + seconds
     while not there():
         assert time.monotonic() < deadline
         time.sleep(0.01)
