@@ -25,6 +25,7 @@ UNTUNED = {"finetune._target_"}
 FIXED = {"algorithm.strategies"}
 ARMS: dict[str, set[str]] = {
     "joint": set(),
+    "joint_baldwinian": {"algorithm.inheritance"},
     "selection": UNTUNED,
     "prompt_only": UNTUNED | {"variation.adapter_mutation_rate"},
     "adapter_only": UNTUNED | FIXED | {"variation.strategy_mutation_rate"},
