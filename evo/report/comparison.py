@@ -26,13 +26,19 @@ SCHEMA = 1
 """Of comparison.json; raised by every change that a reader could notice."""
 FEW = 5
 """Runs below which an arm's interval says little."""
+TOLD = 0.05
+"""Corrected p below which a difference is told."""
 UNEQUAL = 0.1
 """Share by which what two arms spent may differ before a warning says so."""
+FROZEN = "frozen"
+"""The row of a run's table, and the arm, in which nothing is chosen or trained."""
 AXES: Mapping[str, Callable[[GenerationRecord], float]] = {
     "decisions": lambda record: float(record.decisions),
     "flops": lambda record: record.forward_flops + record.training_flops,
 }
 """What curves are drawn against."""
+LABELS = {"decisions": "decisions", "flops": "FLOPs (deciding and fine-tuning)"}
+"""What axes are called."""
 _POINTS, _RESAMPLES = 40, 500
 """Of a band: places, and resamples at each."""
 
@@ -96,6 +102,8 @@ class Comparison:
     """Between those that share an environment: all pairs, or each with the reference."""
     warnings: tuple[str, ...]
     """What a reader must know first."""
+    against: str | None = None
+    """The arm that all others are compared with; None: all pairs."""
 
     def to_json(self) -> str:
         """Return the text of comparison.json; a number that is not finite becomes null."""
@@ -131,7 +139,22 @@ def compare_arms(arms: Sequence[Arm], rng: np.random.Generator, against: str | N
     ranked = [outcome.arm for outcome in outcomes]
     pairs = [(a, b) for a, b in itertools.combinations(ranked, 2) if against is None]
     pairs += [(arm, one) for one in ranked if one.name == against for arm in ranked if arm is not one]
-    return Comparison(outcomes=tuple(outcomes), contrasts=_contrasts(pairs, rng), warnings=tuple(_warnings(outcomes)))
+    return Comparison(
+        outcomes=tuple(outcomes),
+        contrasts=_contrasts(pairs, rng),
+        warnings=(*_warnings(outcomes), *_hopeless(pairs)),
+        against=against,
+    )
+
+
+def levels(comparison: Comparison) -> dict[str, float]:
+    """Return what scores are seen beside: a random policy, frozen genomes and the expert.
+
+    Frozen is the arm of that name; without one, the mean over all runs of generation 0 as it was born.
+    """
+    arms = {one.arm.name: one.score.value for one in comparison.outcomes}
+    born = [dict(run.summary.heldout)[FROZEN].score for one in comparison.outcomes for run in one.arm.runs]
+    return {"random": 0.0, FROZEN: arms.get(FROZEN, float(np.mean(born))), "expert": 1.0}
 
 
 def score_of(run: RunResult) -> float:
@@ -251,6 +274,17 @@ def _warnings(outcomes: Sequence[Outcome]) -> list[str]:
             least, most = (outcomes[spent.index(pick(spent))].arm.name for pick in (min, max))
             found.append(f"budgets differ: {least} spent {min(spent):,.3g} {what}, {most} {max(spent):,.3g}")
     return found + [f"{one.arm.name}: no curves, generations are not known" for one in outcomes if not one.bands]
+
+
+def _hopeless(pairs: Sequence[tuple[Arm, Arm]]) -> list[str]:
+    """Say so where runs are too few for so many pairs: no difference could be told, however large."""
+    if not pairs or len({run.summary.environment for pair in pairs for arm in pair for run in arm.runs}) > 1:
+        return []
+    least = len(pairs) * min(2 / math.comb(len(a.runs) + len(b.runs), len(a.runs)) for a, b in pairs)
+    if least < TOLD:
+        return []
+    told = f"for {len(pairs)} pairs of so few runs p (Holm) is at least {min(least, 1.0):.2g}"
+    return [f"no difference can be told, however large: {told}; take more seeds, or compare with one arm (--against)"]
 
 
 def _outcome_tree(outcome: Outcome) -> dict[str, Any]:

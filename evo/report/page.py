@@ -1,15 +1,13 @@
 """Puts a run's report together: one page that needs nothing outside itself.
 
 Owns what stands where, and the words. Every text that comes from the run is escaped here. Does not own the figures
-(figures.py) or the colours (style.py). To add a section, write a function from `RunFolder` to HTML (empty if there is
-nothing to show) and name it in `_SECTIONS`.
+(figures.py), the parts of pages (parts.py) or the colours (style.py). To add a section, write a function from
+`RunFolder` to HTML (empty if there is nothing to show) and name it in `_SECTIONS`.
 """
 
-import base64
-import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
@@ -18,8 +16,14 @@ from evo.report import figures
 from evo.report.ancestry import Ancestor, rank, trace
 from evo.report.bands import spread
 from evo.report.lives import SCRIPT, show_lives
+from evo.report.parts import details as _details
+from evo.report.parts import document
+from evo.report.parts import figure as _figure
+from evo.report.parts import grid as _grid
+from evo.report.parts import number as _number
+from evo.report.parts import section as _section
+from evo.report.parts import table as _table
 from evo.report.reading import RunFolder, read_run
-from evo.report.style import STYLE
 from evo.report.tree import plant
 from evo.report.words import clauses, judge
 from fitness.files import write_text_atomically
@@ -32,11 +36,6 @@ MAX_STEPS = 24
 """Steps of the best genome's line that are shown open; the middle of a longer one is folded away."""
 MAX_ROWS = 200
 """Rows of the table of generations; all of them are in generations.parquet."""
-
-
-_DIGEST = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-_POLICY = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{_DIGEST}'"
-"""Nothing is fetched from anywhere, and no script runs but ours, whatever texts a run may hold."""
 
 
 def write_report(run_folder: Path) -> Path:
@@ -55,13 +54,7 @@ def write_report(run_folder: Path) -> Path:
 def render(run: RunFolder) -> str:
     """Return the page as HTML text."""
     body = "\n".join(section(run) for section in _SECTIONS)
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
-        f"<title>{escape(run.name)} - Forager</title>\n<style>{STYLE}</style>\n</head>\n"
-        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
-    )
+    return document(run.name, body, script=SCRIPT)
 
 
 def _show_head(run: RunFolder) -> str:
@@ -287,44 +280,3 @@ def _generation_table(records: Sequence[GenerationRecord]) -> str:
         for record in records[-MAX_ROWS:]
     ]
     return _table(heads, rows, numeric=range(len(heads)))
-
-
-def _table(
-    heads: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    *,
-    numeric: Iterable[int] = (),
-    text: Iterable[int] = (),
-    main: Callable[[Sequence[str]], bool] = lambda _: False,
-) -> str:
-    """Return a table of escaped cells; `numeric` and `text` name columns of that kind, `main` picks rows to stress."""
-    kinds = dict.fromkeys(numeric, ' class="number"') | dict.fromkeys(text, ' class="text"')
-    head = "".join(f'<th scope="col"{kinds.get(i, "")}>{escape(name)}</th>' for i, name in enumerate(heads))
-    lines = []
-    for cells in rows:
-        line = "".join(f"<td{kinds.get(i, '')}>{escape(cell)}</td>" for i, cell in enumerate(cells))
-        stress = ' class="main"' if main(cells) else ""
-        lines.append(f"<tr{stress}>{line}</tr>")
-    body = "\n".join(lines)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
-
-
-def _section(title: str, body: str) -> str:
-    return f"<section>\n<h2>{escape(title)}</h2>\n{body}\n</section>"
-
-
-def _figure(title: str, svg: str, caption: str) -> str:
-    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f"<figure><h3>{escape(title)}</h3>{svg}{below}</figure>"
-
-
-def _grid(parts: Iterable[str]) -> str:
-    return f'<div class="grid">{"".join(parts)}</div>'
-
-
-def _details(title: str, body: str) -> str:
-    return f"<details><summary>{escape(title)}</summary>{body}</details>"
-
-
-def _number(value: float, digits: int) -> str:
-    return f"{value:,.{digits}f}" if math.isfinite(value) else "-"
