@@ -17,7 +17,7 @@ from fitness.errors import OutputError
 _EVOLVED = "evolved"
 _NEEDED = ("frozen", _EVOLVED)
 _SEED = "seed"
-_NO_MATTER = ("tracking", "retention")
+_NO_MATTER = ("tracking", "retention", "split")
 """Parts of the settings that change nothing of what a run comes to."""
 _ENVIRONMENT = "environment"
 _NOT_SET = "not set"

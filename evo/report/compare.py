@@ -13,8 +13,19 @@ import numpy as np
 from evo.records import HeldOut, Seconds
 from evo.report import figures
 from evo.report.arms import RunResult, differences, group, read_result
-from evo.report.comparison import AXES, LABELS, Comparison, Contrast, Outcome, compare_arms, levels, score_of
-from evo.report.comparison_page import Told, render
+from evo.report.comparison import (
+    AXES,
+    LABELS,
+    PARTS,
+    Comparison,
+    Contrast,
+    Outcome,
+    Split,
+    compare_arms,
+    levels,
+    score_of,
+)
+from evo.report.comparison_page import SPLIT_NOTE, Told, render
 from evo.report.headline import headline, tell
 from evo.report.reading import read_seconds
 from evo.report.statistics import Interval
@@ -82,11 +93,16 @@ def _tell_arms(comparison: Comparison) -> str:
     if comparison.contrasts:
         heads = "| arm | against | difference | chance to be better | p (Holm) | A |"
         lines += ["", heads, "|---|---|---|---|---|---|", *map(_contrast_line, comparison.contrasts)]
+    if comparison.splits:
+        heads = f"| where the gain sits | runs | {' | '.join(PARTS)} |"
+        lines += ["", heads, "|---|---|---|---|---|---|", *map(_split_line, comparison.splits)]
     note = (
         "Score: interquartile mean over runs with its bootstrap 95% interval; area: mean height of the population's "
         "curve over the decisions that all runs took; chance: that a run of the arm beats one of the other; p: "
         "Mann-Whitney, corrected by Holm; A: Vargha and Delaney's effect size."
     )
+    if comparison.splits:
+        note += f" Where the gain sits: {SPLIT_NOTE[0].lower()}{SPLIT_NOTE[1:]}"
     return "\n".join([*lines, "", note])
 
 
@@ -100,6 +116,10 @@ def _contrast_line(contrast: Contrast) -> str:
     effect = f"{contrast.effect.a:.2f} ({contrast.effect.magnitude})"
     chances = [tell(contrast.difference), tell(contrast.improvement), f"{contrast.corrected:.3g}", effect]
     return _row([contrast.first, contrast.second, *chances])
+
+
+def _split_line(split: Split) -> str:
+    return _row([split.arm, str(split.runs), *(tell(getattr(split, part)) for part in PARTS)])
 
 
 def _tell_runs(results: Sequence[RunResult]) -> str:

@@ -19,10 +19,10 @@ from evo.records import GenerationRecord, finite
 from evo.report.arms import Arm, RunResult
 from evo.report.curves import Curve, area_under
 from evo.report.differences import Effect, difference, holm, mann_whitney, probability_of_improvement, vargha_delaney
-from evo.report.statistics import Floats, Interval, stratified_interval
+from evo.report.statistics import Floats, Interval, mean, stratified_interval
 from fitness.errors import ConfigError, nearest
 
-SCHEMA = 1
+SCHEMA = 2
 """Of comparison.json; raised by every change that a reader could notice."""
 FEW = 5
 """Runs below which an arm's interval says little."""
@@ -93,6 +93,30 @@ class Contrast:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Split:
+    """Where the gain of an arm's best genomes sits: means over runs of differences between held-out scores.
+
+    Prompt, weights and interaction sum to the whole.
+    """
+
+    arm: str
+    runs: int
+    """In which the best genome's parts were measured."""
+    prompt: Interval
+    """Its prompt on the model as it is, less a prompt that nobody chose on it."""
+    weights: Interval
+    """Its weights with the prompt that nobody chose, less the model as it is with it."""
+    interaction: Interval
+    """What both have together beyond the sum of what each has alone."""
+    whole: Interval
+    """Both, less neither."""
+
+
+PARTS = ("prompt", "weights", "interaction", "whole")
+"""Fields of a split, in the order to show."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Arms side by side."""
 
@@ -104,6 +128,9 @@ class Comparison:
     """What a reader must know first."""
     against: str | None = None
     """The arm that all others are compared with; None: all pairs."""
+    splits: tuple[Split, ...] = ()
+    """Of arms whose runs measured their best genome's parts, if both parts were ever something else than nobody's
+    choice; the best first."""
 
     def to_json(self) -> str:
         """Return the text of comparison.json; a number that is not finite becomes null."""
@@ -112,6 +139,7 @@ class Comparison:
             "warnings": self.warnings,
             "arms": [_outcome_tree(outcome) for outcome in self.outcomes],
             "contrasts": [_contrast_tree(contrast) for contrast in self.contrasts],
+            "splits": [_split_tree(split) for split in self.splits],
         }
         return json.dumps(finite(content), indent=2, allow_nan=False) + "\n"
 
@@ -144,6 +172,7 @@ def compare_arms(arms: Sequence[Arm], rng: np.random.Generator, against: str | N
         contrasts=_contrasts(pairs, rng),
         warnings=(*_warnings(outcomes), *_hopeless(pairs)),
         against=against,
+        splits=tuple(split for arm in ranked if (split := _split(arm, rng))),
     )
 
 
@@ -253,6 +282,31 @@ def _contrasts(pairs: Sequence[tuple[Arm, Arm]], rng: np.random.Generator) -> tu
     return tuple(dataclasses.replace(one, corrected=float(p)) for one, p in zip(found, corrected, strict=True))
 
 
+def _split(arm: Arm, rng: np.random.Generator) -> Split | None:
+    """Return where the gain of an arm's best genomes sits; None if they have not two parts."""
+    strata: dict[str, list[dict[str, float]]] = {}
+    for run in arm.runs:
+        if run.summary.split:
+            scores = {name: row.score for name, row in run.summary.split}
+            strata.setdefault(run.summary.environment, []).append(scores)
+    every = [scores for runs in strata.values() for scores in runs]
+    if not all(any(one[part] != one["neither"] for one in every) for part in ("prompt", "weights")):
+        return None
+
+    def over_runs(gain: Callable[[dict[str, float]], float]) -> Interval:
+        values = [[gain(scores) for scores in runs] for runs in strata.values()]
+        return _known(stratified_interval(values, rng, statistic=mean), len(every))
+
+    return Split(
+        arm=arm.name,
+        runs=len(every),
+        prompt=over_runs(lambda of: of["prompt"] - of["neither"]),
+        weights=over_runs(lambda of: of["weights"] - of["neither"]),
+        interaction=over_runs(lambda of: of["both"] - of["prompt"] - of["weights"] + of["neither"]),
+        whole=over_runs(lambda of: of["both"] - of["neither"]),
+    )
+
+
 def _warnings(outcomes: Sequence[Outcome]) -> list[str]:
     """Return what makes the table worth less than it looks."""
     found = [
@@ -327,3 +381,8 @@ def _contrast_tree(contrast: Contrast) -> dict[str, Any]:
         "a": contrast.effect.a,
         "effect": contrast.effect.magnitude,
     }
+
+
+def _split_tree(split: Split) -> dict[str, Any]:
+    """Return plain values for comparison.json."""
+    return {"arm": split.arm, "runs": split.runs, **{part: getattr(split, part)._asdict() for part in PARTS}}

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from evo.report import figures, marks
 from evo.report.arms import RunResult, told_apart
-from evo.report.comparison import AXES, LABELS, Comparison, Contrast, Outcome, levels, score_of
+from evo.report.comparison import AXES, LABELS, PARTS, Comparison, Contrast, Outcome, levels, score_of
 from evo.report.headline import headline, is_told, tell
 from evo.report.parts import Html, as_html, details, document, figure, number, section, table
 from evo.report.reading import read_seconds
@@ -27,6 +27,11 @@ MAX_PAIRS = 15
 MAX_RUNS = 20
 """Runs whose table is open at first."""
 _UNITS = {"decisions": "decisions", "flops": "FLOPs"}
+SPLIT_NOTE = (
+    "Prompt: the best genome's prompt on the model as it is, less a prompt that nobody chose; "
+    "weights: its weights with that prompt, less the model as it is; interaction: what both have together beyond the "
+    "sum. Means over runs with bootstrap 95% intervals."
+)
 _HEADS = ("arm", "against", "difference", "", "chance to be better", "p (Holm)", "A")
 
 
@@ -98,6 +103,24 @@ def _arms(outcomes: Sequence[Outcome]) -> str:
         "Decisions and FLOPs (deciding and fine-tuning): mean over runs."
     )
     return f'{table(heads, rows, numeric=(1, 2, 3, 4, 5, 6))}\n<p class="muted">{note}</p>'
+
+
+def _show_split(told: Told) -> str:
+    splits = told.comparison.splits
+    if not splits:
+        return ""
+    scale = marks.Scale.over([0.0, *(end for one in splits for part in PARTS for end in getattr(one, part))])
+    rows = []
+    for one in splits:
+        for part in PARTS:
+            gain: Interval = getattr(one, part)
+            paint = "var(--ink)" if part == "whole" else f"var(--series-{1 + PARTS.index(part)})"
+            drawn = marks.strip(f"{one.arm}, {part}: {tell(gain)}", scale, gain, paint, lines=(0.0,))
+            begin = (one.arm, str(one.runs)) if part == PARTS[0] else ("", "")
+            rows.append([*begin, part, tell(gain), Html(drawn)])
+    heads = ["arm", "runs", "part", "gain", ""]
+    drawn_table = table(heads, rows, numeric=(1, 3), main=lambda cells: cells[2] == "whole")
+    return section("Where the gain sits", f'<p class="muted">{escape(SPLIT_NOTE)}</p>\n{drawn_table}')
 
 
 def _show_pairs(told: Told) -> str:
@@ -266,6 +289,7 @@ def _strip_row(name: str, drawn: str, value: str) -> str:
 _SECTIONS: tuple[Callable[[Told], str], ...] = (
     _show_head,
     _show_scores,
+    _show_split,
     _show_pairs,
     _show_curves,
     _show_deaths,

@@ -224,7 +224,7 @@ def draw_arms(scores: Mapping[str, tuple[Interval, Sequence[float]]], levels: Ma
                           textcoords="offset points", horizontalalignment=side, color=MUTED)  # fmt: skip
         for place, (interval, runs) in enumerate(scores.values()):
             colour, _ = _look(place)
-            ends = {"color": colour, "linewidth": 4, "alpha": 0.45, "solid_capstyle": "round"}
+            ends: dict[str, Any] = {"color": colour, "linewidth": 4, "alpha": 0.45, "solid_capstyle": "round"}
             axes.plot(interval[1:], (place - 0.14, place - 0.14), **ends)
             axes.plot([interval.value], [place - 0.14], "o", color=colour, markersize=6.5)
             axes.plot(runs, [place + 0.2] * len(runs), "o", color=colour, alpha=0.55, markersize=3.5, markeredgewidth=0)
@@ -242,7 +242,8 @@ def draw_arms(scores: Mapping[str, tuple[Interval, Sequence[float]]], levels: Ma
 def draw_bands(bands: Mapping[str, Band], name: str, label: str) -> str:
     """Draw by arm the population's score against what was spent, with its interval, and its name at the curve's end."""
     with _style():
-        figure, (axes,) = _canvas(height=max(3.6, 1.2 + 0.24 * len(bands)), width=WIDE)
+        height = max(3.6, 1.2 + 0.24 * len(bands))
+        figure, (axes,) = _canvas(height=height, width=WIDE)
         for place, band in enumerate(bands.values()):
             colour, dashes = _look(place)
             axes.fill_between(band.spent, band.low, band.high, color=colour, alpha=0.12, linewidth=0)
@@ -252,15 +253,15 @@ def draw_bands(bands: Mapping[str, Band], name: str, label: str) -> str:
         axes.set_xlabel(label)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value < 1e6 else f"{value:.3g}")
         axes.margins(x=0)
-        _name_ends(axes, {arm: (float(band.spent[-1]), float(band.score[-1])) for arm, band in bands.items()})
+        _name_ends(axes, {arm: (float(band.spent[-1]), float(band.score[-1])) for arm, band in bands.items()}, height)
         ends = "; ".join(f"{arm} {band.score[-1]:.2f}" for arm, band in bands.items())
         return _to_svg(figure, f"by-{name}", f"Score of the population against {label}, by arm; at the end: {ends}")
 
 
-def _name_ends(axes: "Axes", ends: Mapping[str, tuple[float, float]]) -> None:
+def _name_ends(axes: "Axes", ends: Mapping[str, tuple[float, float]], inches: float) -> None:
     """Write the names of curves to the right of all, near their ends and apart from each other."""
     low, high = axes.get_ylim()
-    room = (high - low) * 0.24 / (axes.get_figure().get_size_inches()[1] - 0.7)  # a line of text, in scores
+    room = (high - low) * 0.24 / (inches - 0.7)  # a line of text, in scores
     order = sorted(ends, key=lambda arm: ends[arm][1])
     heights = _spread([ends[arm][1] for arm in order], room, low, high)
     for arm, height in zip(order, heights, strict=True):

@@ -42,7 +42,7 @@ def is_told(contrast: Contrast) -> bool:
 
 def tell(interval: Interval) -> str:
     """Return a number with its interval, if it has one."""
-    value, low, high = interval
+    value, low, high = (round(number, 2) + 0.0 for number in interval)  # no -0.00
     return f"{value:.2f} ({low:.2f} to {high:.2f})" if math.isfinite(low) else f"{value:.2f}"
 
 

@@ -111,9 +111,9 @@ def crowd(name: str, bands: Iterable[Band], across: Scale, up: Scale) -> str:
 
 def panel(label: str, name: str, band: Band, across: Scale, up: Scale, paint: str) -> str:
     """Return one curve with its band before the crowd `name`, with the upright scale beside it."""
-    there = [*zip(band.spent, band.low, strict=True), *reversed([*zip(band.spent, band.high, strict=True)])]
-    known = [point for point in there if all(map(math.isfinite, point))]
-    area = f'<polygon points="{_points(*zip(*known, strict=True), across, up)}"/>' if known else ""
+    known = math.isfinite(band.low[0])
+    there = [*band.spent, *band.spent[::-1]], [*band.low, *band.high[::-1]]
+    area = f'<polygon points="{_points(*there, across, up)}"/>' if known else ""
     marks = [mark for mark in up.marks() if up.place(mark) > 1]
     grid = "".join(f'<line class="mark" x1="0" x2="100" y1="{_flip(up, m)}" y2="{_flip(up, m)}"/>' for m in marks)
     drawn = f'{grid}<use href="#{name}"/>{area}<polyline points="{_points(band.spent, band.score, across, up)}"/>'

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
-from evo.records import GenerationRecord, GenomeRow
+from evo.records import GenerationRecord, GenomeRow, HeldOut
 from evo.report import figures
 from evo.report.ancestry import Ancestor, rank, trace
 from evo.report.bands import spread
@@ -80,19 +80,25 @@ def _show_state(run: RunFolder) -> str:
 def _show_heldout(run: RunFolder) -> str:
     if run.summary is None:
         return ""
-    rows = []
-    for name, result in run.summary.heldout:
-        low, high = (_number(end, 3) for end in result.ci)
-        counted = (_number(result.lifespan, 1), f"{result.episodes:,}")
-        rows.append([name, _number(result.score, 3), f"{low} to {high}", *counted])
+    rows = [_heldout_row(name, result) for name, result in run.summary.heldout]
     heads = ["policy", "score", "95% interval", "mean lifespan", "episodes"]
     table = _table(heads, rows, numeric=range(1, 5), main=lambda cells: cells[0] == "evolved")
     note = (
         "Episodes on seeds that neither selected nor trained. Score = (mean lifespan - random) / (expert - random). "
         "<em>Frozen</em> is generation 0 as it was born."
     )
+    parts = _table(heads, [_heldout_row(name, result) for name, result in run.summary.split], numeric=range(1, 5))
+    told = (
+        "The best genome's prompt on the model as it is, a prompt that nobody chose on its weights, both and neither:"
+    )
+    split = f'\n<p class="muted">{told}</p>\n{parts}' if run.summary.split else ""
     drawing = _figure("Score and interval", figures.draw_heldout(run.summary.heldout), "")
-    return _section("Held-out result", f'<p class="muted">{note}</p>\n{_grid([table, drawing])}')
+    return _section("Held-out result", f'<p class="muted">{note}</p>\n{_grid([table, drawing])}{split}')
+
+
+def _heldout_row(name: str, result: HeldOut) -> list[str]:
+    low, high = (_number(end, 3) for end in result.ci)
+    return [name, _number(result.score, 3), f"{low} to {high}", _number(result.lifespan, 1), f"{result.episodes:,}"]
 
 
 def _show_population(run: RunFolder) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evo.records import Budget, GenerationRecord, Summary
+from evo.records import Budget, GenerationRecord, HeldOut, Summary
 from fitness.files import write_text_atomically
 from fitness.telemetry import GrowingTable
 from tests.evo import fake_run
@@ -52,7 +52,16 @@ def _summary(name: str, seed: int, score: float, last: GenerationRecord) -> Summ
     rows = dict(whole.heldout)
     rows["evolved"] = replace(rows["evolved"], score=score, ci=(score - 0.05, score + 0.05), lifespan=14 + 90 * score)
     budget = Budget(decisions=last.decisions, forward_flops=last.forward_flops, training_flops=last.training_flops)
-    return replace(whole, run=name, seed=seed, heldout=tuple(rows.items()), budget=budget)
+    return replace(whole, run=name, seed=seed, heldout=tuple(rows.items()), budget=budget, split=_split(name, score))
+
+
+def _split(name: str, score: float) -> tuple[tuple[str, HeldOut], ...]:
+    """Return the parts of a winner whose prompt is worth 0.1, its weights 0.2, and both together what it scored."""
+    row = fake_run.summary().heldout[1][1]
+    prompt, weights = (0.0 if arm in name else gain for arm, gain in (("adapter_only", 0.1), ("prompt_only", 0.2)))
+    still = name.startswith(("frozen", "grpo", "finetune_only"))
+    parts = {"neither": 0.23, "prompt": 0.23 + (0.0 if still else prompt), "weights": 0.23 + weights, "both": score}
+    return tuple((part, replace(row, score=worth)) for part, worth in parts.items())
 
 
 def _record(generation: int, score: float, rng: np.random.Generator) -> GenerationRecord:

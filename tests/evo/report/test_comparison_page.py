@@ -1,5 +1,7 @@
 """The page of a comparison: what it says, and in a real browser that it is silent, alone and safe and fits."""
 
+import json
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -12,8 +14,9 @@ import pytest
 from evo.report.arms import group, read_result
 from evo.report.compare import write_comparison
 from evo.report.comparison import compare_arms
-from evo.report.headline import headline
+from evo.report.headline import headline, tell
 from evo.report.marks import Scale
+from evo.report.statistics import Interval
 from tests.browser import CHROMIUM, Browser
 from tests.evo import fake_ablation, fake_run
 
@@ -61,6 +64,11 @@ def test_one_sentence_says_what_was_found(few: list[Path]) -> None:
     assert said(few[:6]).startswith("joint scores 0.74 (0.")
     assert said(few[:6]).endswith("over 6 runs; there is no other arm to compare it with.")
     assert said([*few[:6], *few[12:]]) == "no difference can be told between joint and grpo."
+
+
+def test_nothing_is_said_to_be_less_than_nothing() -> None:
+    assert tell(Interval(-0.004, -0.01, 0.003)) == "0.00 (-0.01 to 0.00)"
+    assert tell(Interval(0.5, math.nan, math.nan)) == "0.50"
 
 
 def test_too_few_runs_to_tell_anything_are_said(few: list[Path]) -> None:
@@ -123,7 +131,7 @@ def test_names_and_settings_stay_texts(browser: Browser, tmp_path: Path) -> None
 
 
 def test_runs_without_curves_pages_or_company_have_a_page(browser: Browser, tmp_path: Path) -> None:
-    (folder,) = fake_ablation.write(tmp_path, {"alone": 0.7}, seeds=1)
+    (folder,) = fake_ablation.write(tmp_path, {"frozen": 0.23}, seeds=1)
     for name in ("report.html", "generations.parquet"):
         (folder / name).unlink()
     write_comparison([folder])
@@ -151,3 +159,25 @@ def test_eleven_arms_of_ten_seeds_are_small_and_take_seconds(browser: Browser, t
         names = browser.ask("[...document.querySelectorAll('.strips .name')].map(e => [e.scrollWidth, e.clientWidth])")
         assert len(names) == 22
         assert all(needed <= there for needed, there in names)
+
+
+def test_where_the_gain_sits_is_told_of_arms_that_have_two_parts(browser: Browser, tmp_path: Path) -> None:
+    folders = fake_ablation.write(tmp_path, {"joint": 0.74, "prompt_only": 0.5, "adapter_only": 0.4, "frozen": 0.23}, 6)
+    found = compare_arms(group([read_result(folder) for folder in folders]), np.random.default_rng(0))
+    (one,) = found.splits
+    assert (one.arm, one.runs) == ("joint", 6)
+    assert [one.prompt.value, one.weights.value] == pytest.approx([0.1, 0.2])
+    # Its runs score 0.69, 0.71 to 0.79; neither part has 0.23, and both alone account for 0.3 of the rest.
+    assert (one.whole.value, one.interaction.value) == pytest.approx((0.74 - 0.23, 0.74 - 0.23 - 0.3))
+    assert one.prompt.low == pytest.approx(one.prompt.high)  # the same in all runs
+    assert 0.69 - 0.53 < one.interaction.low < one.interaction.value < one.interaction.high < 0.79 - 0.53
+    text = write_comparison(folders)
+    assert "| where the gain sits | runs | prompt | weights | interaction | whole |" in text
+    assert "| joint | 6 | 0.10 (0.10 to 0.10) | 0.20 (0.20 to 0.20) | 0.21 (" in text
+    told = json.loads((tmp_path / "comparison/comparison.json").read_text())
+    assert [split["arm"] for split in told["splits"]] == ["joint"]
+    assert told["splits"][0]["weights"]["value"] == pytest.approx(0.2)
+    path = tmp_path / "comparison" / "report.html"
+    browser.open(path, width=390)
+    check(browser, path)
+    assert "Where the gain sits" in browser.ask("document.body.textContent")
