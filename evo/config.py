@@ -117,6 +117,9 @@ class RunConfig:
     """The last generation lives in this many times `episodes` worlds, so that luck has less say; at least 1."""
     heldout: int
     """Episodes of the final table, for each of its rows, on seeds that never select or train; at least 1."""
+    split: str | None
+    """A strategy, in the environment's own words: the final table then tells what the best genome's prompt and what its
+    weights have over the model as it is with this strategy; None: it does not."""
     retries: int
     """How often an episode that failed, by no fault of its agent, is tried again on the same seed; at least 0."""
     copies: bool

@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from evo.checkpoint import Checkpoint, Checkpoints
 from evo.config import BudgetConfig
 from evo.diversity import adapter_diversity, behaviour_diversity, strategy_diversity, text_diversity
 from evo.genome import Genome
-from evo.heldout import measure
+from evo.heldout import measure, split
 from evo.memory import Memory
 from evo.operators.strategy.author import Author, together
 from evo.operators.strategy.written import Reflection, tell_deaths
@@ -51,7 +51,7 @@ from fitness.records import Episodes, Fault
 from fitness.rollout import Lives, roll_out
 
 _log = logging.getLogger(__name__)
-_BREED, _WORLDS, _TUNE, _INTERVALS, _REFLECT = range(5)
+_BREED, _WORLDS, _TUNE, _INTERVALS, _REFLECT, _SPLIT = range(6)
 """Purposes of the run's streams of chance."""
 _PROBED, _PROBES = 32, 8
 """Members and observations that tell how differently a population acts, at most."""
@@ -81,6 +81,9 @@ class Run:
     """Times as many in the last generation."""
     heldout: int
     """At least this many held-out episodes for each row of the final table."""
+    baseline: Genome | None
+    """The model as it is with a prompt that nobody chose, beside which the best genome's parts are measured; None: they
+    are not."""
     temperature: float
     """Of every decision."""
     copies: bool
@@ -323,19 +326,40 @@ def _finish(run: Run, over: int, founders: Sequence[Genome], spent: Cost, worked
     first = _HELDOUT_SEEDS + _HELDOUT_STRIDE * run.seed
     seeds = np.arange(first, first + math.ceil(run.heldout / len(founders)) * len(founders))
     frozen, (evolved,) = _express(run, founders), _express(run, [run.algorithm.best()])
-    rng = _rng(run.seed, 0, _INTERVALS)
-    measured = measure(partial(_roll_out, run), run.environment, frozen, evolved, seeds, rng)
+    rng, live = _rng(run.seed, 0, _INTERVALS), partial(_roll_out, run)
+    measured = measure(live, run.environment, frozen, evolved, seeds, rng)
+    parts = _parts(run, run.algorithm.best())
+    divided, broken = split(live, parts, seeds, measured, _rng(run.seed, 0, _SPLIT)) if parts else ((), ())
     chosen = choose(measured.born, measured.bred, run.causes)
     replays, faults = keep(run.engine, run.environment, [*frozen, evolved], chosen)
     run.recorder.write_replays(over, replays)
-    run.recorder.note(over, faults=(*measured.faults, *faults))
+    run.recorder.note(over, faults=(*measured.faults, *broken, *faults))
     seconds = Seconds(wall=worked(), model=run.engine.usage.model_seconds + spent.seconds)
     summary = Summary(
-        run=run.name, environment=run.environment.env_id, seed=run.seed, heldout=measured.table, budget=budget
+        run=run.name,
+        environment=run.environment.env_id,
+        seed=run.seed,
+        heldout=measured.table,
+        budget=budget,
+        split=divided,
     )
     run.recorder.finish(summary, seconds, run.algorithm.best())
     run.trackers.on_finish(RunFinished(summary=summary, seconds=seconds))
     return summary
+
+
+def _parts(run: Run, best: Genome) -> dict[str, Agent]:
+    """Return the best genome, its prompt alone, its weights alone and neither; nothing if that is not asked for."""
+    if run.baseline is None:
+        return {}
+    genes, adapter = run.baseline.genes, run.baseline.adapter
+    parts = {
+        "neither": replace(best, genes=genes, adapter=adapter),
+        "prompt": replace(best, adapter=adapter),
+        "weights": replace(best, genes=genes),
+        "both": best,
+    }
+    return dict(zip(parts, _express(run, list(parts.values())), strict=True))
 
 
 def _rows(run: Run, generation: int, population: Sequence[Genome], yardstick: Yardstick) -> list[GenomeRow]:

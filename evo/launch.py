@@ -18,6 +18,7 @@ from evo.build import Plan
 from evo.checkpoint import Checkpoint, Checkpoints
 from evo.config import RunConfig
 from evo.evolution import Run, evolve
+from evo.genome import Genome
 from evo.operators.selection.base import Selection
 from evo.operators.strategy.author import Author
 from evo.operators.strategy.written import Reflection
@@ -36,12 +37,13 @@ from evo.tracking.console import ConsoleTracker
 from evo.tracking.fanout import Trackers
 from evo.tracking.wandb import WandbConfig
 from finetune.methods.base import Method
+from fitness.adapter import Adapter
 from fitness.behaviour import behaviour_names
 from fitness.engines.config import PopulationEngineConfig
 from fitness.engines.population import PopulationEngine
 from fitness.environments.base import EnvironmentConfig
 from fitness.environments.grammar import Grammar
-from fitness.errors import ConfigError, ForagerError
+from fitness.errors import ConfigError, ForagerError, StrategyError
 from fitness.files import discard_drafts
 from fitness.model import ModelConfig
 from fitness.objectives import Objective
@@ -107,9 +109,10 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
     name = since.name if since else plan.folder.resolve().name
     recorder = _recorder(plan, name, adapters, since)
     screen = _screen(config, engine, env.grammar)
+    initial = founders_adapter(config.adapter, spec, config.seed, plan.folder, model.name)
     algorithm = cast(PopulationConfig, config.algorithm).build(
         env.grammar,
-        founders_adapter(config.adapter, spec, config.seed, plan.folder, model.name),
+        initial,
         cast(Selection, config.selection),
         cast(Variation, config.variation),
         behaviour_names(env.action_names),
@@ -131,6 +134,7 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
         episodes=config.episodes,
         finals=config.finals,
         heldout=config.heldout,
+        baseline=_baseline(config, env.grammar, initial),
         temperature=config.temperature,
         copies=config.copies,
         racing=cast(Racing | None, config.racing),
@@ -150,6 +154,17 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
         checkpoints=checkpoints,
         trackers=Trackers(_trackers(config.tracking.values())),
     )
+
+
+def _baseline(config: RunConfig, grammar: Grammar, initial: Adapter) -> Genome | None:
+    """Return what the best genome's parts are measured beside, if they are to be."""
+    if config.split is None:
+        return None
+    try:
+        genes = grammar.parse(config.split)
+    except StrategyError as error:
+        raise ConfigError(f"split: {error}") from error
+    return Genome(id=0, genes=genes, adapter=initial, step_sizes=cast(Variation, config.variation).founder_steps)
 
 
 def _recorder(plan: Plan, name: str, adapters: KeptAdapters, since: Checkpoint | None) -> Recorder:

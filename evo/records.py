@@ -211,15 +211,20 @@ class Summary:
     """By policy, in the order to show: random, frozen, evolved, expert."""
     budget: Budget
     """What it took."""
+    split: tuple[tuple[str, HeldOut], ...] = ()
+    """What the best genome's parts do (`evo.heldout.split`), in the order to show: neither, prompt, weights, both;
+    empty if that was not asked for."""
 
     def to_json(self) -> str:
         """Return the text of summary.json; a number that is not finite becomes null."""
         heldout = {name: finite(dataclasses.asdict(result)) for name, result in self.heldout}
+        split = {name: finite(dataclasses.asdict(result)) for name, result in self.split}
         content = {
             "run": self.run,
             "environment": self.environment,
             "seed": self.seed,
             "heldout": heldout,
+            **({"split": split} if split else {}),
             "budget": finite(dataclasses.asdict(self.budget)),
         }
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
@@ -240,6 +245,7 @@ class Summary:
                 seed=int(content["seed"]),
                 heldout=heldout,
                 budget=_to_budget(content["budget"]),
+                split=tuple((name, _to_heldout(result)) for name, result in content.get("split", {}).items()),
             )
         except KeyError as error:
             raise OutputError(f"summary.json: expected the field {error}, found none") from error

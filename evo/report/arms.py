@@ -17,7 +17,7 @@ from fitness.errors import OutputError
 _EVOLVED = "evolved"
 _NEEDED = ("frozen", _EVOLVED)
 _SEED = "seed"
-_NO_MATTER = ("tracking", "retention")
+_NO_MATTER = ("tracking", "retention", "split")
 """Parts of the settings that change nothing of what a run comes to."""
 _ENVIRONMENT = "environment"
 _NOT_SET = "not set"
@@ -123,6 +123,21 @@ def _differing(settings: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
     return {field: given for field, given in values.items() if len(set(given)) > 1}
 
 
+def told_apart(arms: Sequence[Arm]) -> dict[str, dict[str, list[str]]]:
+    """Return field -> value -> names of the arms that have it, for the settings that matter and are not all alike."""
+    runs = [
+        (arm.name, {field: value for field, value in run.settings.items() if _matters(field)})
+        for arm in arms
+        for run in arm.runs
+    ]
+    found: dict[str, dict[str, list[str]]] = {}
+    for field, values in differences([settings for _, settings in runs]).items():
+        for (name, _), value in zip(runs, values, strict=True):
+            names = found.setdefault(field, {}).setdefault(value, [])
+            names += [] if name in names else [name]
+    return found
+
+
 def group(results: Sequence[RunResult]) -> tuple[Arm, ...]:
     """Put runs into arms, in the order in which each arm's first run was given.
 
@@ -165,8 +180,17 @@ def _keys(results: Sequence[RunResult]) -> list[dict[str, str]]:
 
 def _of_environment(settings: Mapping[str, str], wanted: bool) -> dict[str, str]:
     """Return the settings of the environment, or those of all else that matters."""
-    tops = {field: field.partition(".")[0] for field in settings}
-    return {f: v for f, v in settings.items() if (tops[f] == _ENVIRONMENT) is wanted and tops[f] not in _NO_MATTER}
+    return {f: v for f, v in settings.items() if (_top(f) == _ENVIRONMENT) is wanted and _matters(f)}
+
+
+def _matters(field: str) -> bool:
+    """Tell whether a setting can change what a run comes to."""
+    return _top(field) not in _NO_MATTER
+
+
+def _top(field: str) -> str:
+    """Return the part of the settings that a dotted field is in."""
+    return field.partition(".")[0]
 
 
 def _stem(run: RunResult) -> str:

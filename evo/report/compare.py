@@ -4,7 +4,6 @@ Owns the words: tables of arms, of their differences and of single runs as Markd
 Which runs make an arm is in arms.py, what is computed in comparison.py. Reads finished runs' folders only.
 """
 
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,20 @@ import numpy as np
 from evo.records import HeldOut, Seconds
 from evo.report import figures
 from evo.report.arms import RunResult, differences, group, read_result
-from evo.report.comparison import AXES, Comparison, Contrast, Outcome, compare_arms, score_of
+from evo.report.comparison import (
+    AXES,
+    LABELS,
+    PARTS,
+    Comparison,
+    Contrast,
+    Outcome,
+    Split,
+    compare_arms,
+    levels,
+    score_of,
+)
+from evo.report.comparison_page import SPLIT_NOTE, Told, render
+from evo.report.headline import headline, tell
 from evo.report.reading import read_seconds
 from evo.report.statistics import Interval
 from fitness.files import write_text_atomically
@@ -23,7 +35,6 @@ FOLDER = "comparison"
 """Beside the runs, unless said otherwise."""
 _SEED = 0
 """Of the intervals: the same runs give the same table."""
-_LABELS = {"decisions": "decisions", "flops": "FLOPs (deciding and fine-tuning)"}
 
 
 def compare(folders: Sequence[Path]) -> str:
@@ -51,51 +62,64 @@ def write_comparison(folders: Sequence[Path], *, against: str | None = None, to:
     comparison = compare_arms(group(results), np.random.default_rng(_SEED), against)
     place = to or Path(os.path.commonpath([folder.resolve().parent for folder in folders])) / FOLDER
     text = "\n\n".join([_tell_arms(comparison), _tell_runs(results)])
-    for name, content in {"comparison.json": comparison.to_json(), "comparison.md": text + "\n"}.items():
+    pictures = _draw(comparison)
+    page = render(Told(comparison=comparison, results=results, pictures=pictures, place=place))
+    files = {"comparison.json": comparison.to_json(), "comparison.md": text + "\n", "report.html": page}
+    for name, content in files.items():
         write_text_atomically(place / name, content)
-    for name, picture in _draw(comparison).items():
+    for name, picture in pictures.items():
         write_text_atomically(place / f"{name}.svg", figures.to_file(picture))
-    return f"{text}\n\nWritten to {place}"
+    return f"{text}\n\nWritten to {place}\nLook at {place / 'report.html'}"
 
 
 def _draw(comparison: Comparison) -> dict[str, str]:
     """Return the pictures by name."""
     outcomes = comparison.outcomes
     scores = {one.arm.name: (one.score, [score_of(run) for run in one.arm.runs]) for one in outcomes}
-    drawn = {"scores": figures.draw_arms(scores)}
+    drawn = {"scores": figures.draw_arms(scores, levels(comparison))}
     for axis in AXES:
         bands = {one.arm.name: one.bands[axis] for one in outcomes if axis in one.bands}
         if bands:
-            drawn[axis] = figures.draw_bands(bands, axis, _LABELS[axis])
+            drawn[axis] = figures.draw_bands(bands, axis, LABELS[axis])
     return drawn
 
 
 def _tell_arms(comparison: Comparison) -> str:
     """Return what is said of arms, warnings first."""
     lines = [*(f"Warning: {warning}." for warning in comparison.warnings), *([""] if comparison.warnings else [])]
+    lines += [headline(comparison), ""]
     lines += ["| arm | runs | held-out score | area by decisions | decisions | FLOPs |", "|---|---|---|---|---|---|"]
     lines += [_outcome_line(outcome) for outcome in comparison.outcomes]
     if comparison.contrasts:
         heads = "| arm | against | difference | chance to be better | p (Holm) | A |"
         lines += ["", heads, "|---|---|---|---|---|---|", *map(_contrast_line, comparison.contrasts)]
+    if comparison.splits:
+        heads = f"| where the gain sits | runs | {' | '.join(PARTS)} |"
+        lines += ["", heads, "|---|---|---|---|---|---|", *map(_split_line, comparison.splits)]
     note = (
         "Score: interquartile mean over runs with its bootstrap 95% interval; area: mean height of the population's "
         "curve over the decisions that all runs took; chance: that a run of the arm beats one of the other; p: "
         "Mann-Whitney, corrected by Holm; A: Vargha and Delaney's effect size."
     )
+    if comparison.splits:
+        note += f" Where the gain sits: {SPLIT_NOTE[0].lower()}{SPLIT_NOTE[1:]}"
     return "\n".join([*lines, "", note])
 
 
 def _outcome_line(outcome: Outcome) -> str:
     area = outcome.areas.get("decisions")
-    cells = [outcome.arm.name, str(len(outcome.arm.runs)), _interval(outcome.score), _interval(area) if area else "-"]
+    cells = [outcome.arm.name, str(len(outcome.arm.runs)), tell(outcome.score), tell(area) if area else "-"]
     return _row([*cells, f"{outcome.decisions:,.0f}", f"{outcome.flops:.3g}"])
 
 
 def _contrast_line(contrast: Contrast) -> str:
     effect = f"{contrast.effect.a:.2f} ({contrast.effect.magnitude})"
-    chances = [_interval(contrast.difference), _interval(contrast.improvement), f"{contrast.corrected:.3g}", effect]
+    chances = [tell(contrast.difference), tell(contrast.improvement), f"{contrast.corrected:.3g}", effect]
     return _row([contrast.first, contrast.second, *chances])
+
+
+def _split_line(split: Split) -> str:
+    return _row([split.arm, str(split.runs), *(tell(getattr(split, part)) for part in PARTS)])
 
 
 def _tell_runs(results: Sequence[RunResult]) -> str:
@@ -126,10 +150,4 @@ def _row(cells: Sequence[str]) -> str:
 
 def _score(row: HeldOut) -> str:
     """Return a score with its interval."""
-    return _interval(Interval(row.score, *row.ci))
-
-
-def _interval(interval: Interval) -> str:
-    """Return a number with its interval, if it has one."""
-    value, low, high = interval
-    return f"{value:.2f} ({low:.2f} to {high:.2f})" if math.isfinite(low) else f"{value:.2f}"
+    return tell(Interval(row.score, *row.ci))

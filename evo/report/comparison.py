@@ -19,20 +19,26 @@ from evo.records import GenerationRecord, finite
 from evo.report.arms import Arm, RunResult
 from evo.report.curves import Curve, area_under
 from evo.report.differences import Effect, difference, holm, mann_whitney, probability_of_improvement, vargha_delaney
-from evo.report.statistics import Floats, Interval, stratified_interval
+from evo.report.statistics import Floats, Interval, mean, stratified_interval
 from fitness.errors import ConfigError, nearest
 
-SCHEMA = 1
+SCHEMA = 2
 """Of comparison.json; raised by every change that a reader could notice."""
 FEW = 5
 """Runs below which an arm's interval says little."""
+TOLD = 0.05
+"""Corrected p below which a difference is told."""
 UNEQUAL = 0.1
 """Share by which what two arms spent may differ before a warning says so."""
+FROZEN = "frozen"
+"""The row of a run's table, and the arm, in which nothing is chosen or trained."""
 AXES: Mapping[str, Callable[[GenerationRecord], float]] = {
     "decisions": lambda record: float(record.decisions),
     "flops": lambda record: record.forward_flops + record.training_flops,
 }
 """What curves are drawn against."""
+LABELS = {"decisions": "decisions", "flops": "FLOPs (deciding and fine-tuning)"}
+"""What axes are called."""
 _POINTS, _RESAMPLES = 40, 500
 """Of a band: places, and resamples at each."""
 
@@ -87,6 +93,30 @@ class Contrast:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Split:
+    """Where the gain of an arm's best genomes sits: means over runs of differences between held-out scores.
+
+    Prompt, weights and interaction sum to the whole.
+    """
+
+    arm: str
+    runs: int
+    """In which the best genome's parts were measured."""
+    prompt: Interval
+    """Its prompt on the model as it is, less a prompt that nobody chose on it."""
+    weights: Interval
+    """Its weights with the prompt that nobody chose, less the model as it is with it."""
+    interaction: Interval
+    """What both have together beyond the sum of what each has alone."""
+    whole: Interval
+    """Both, less neither."""
+
+
+PARTS = ("prompt", "weights", "interaction", "whole")
+"""Fields of a split, in the order to show."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Arms side by side."""
 
@@ -96,6 +126,11 @@ class Comparison:
     """Between those that share an environment: all pairs, or each with the reference."""
     warnings: tuple[str, ...]
     """What a reader must know first."""
+    against: str | None = None
+    """The arm that all others are compared with; None: all pairs."""
+    splits: tuple[Split, ...] = ()
+    """Of arms whose runs measured their best genome's parts, if both parts were ever something else than nobody's
+    choice; the best first."""
 
     def to_json(self) -> str:
         """Return the text of comparison.json; a number that is not finite becomes null."""
@@ -104,6 +139,7 @@ class Comparison:
             "warnings": self.warnings,
             "arms": [_outcome_tree(outcome) for outcome in self.outcomes],
             "contrasts": [_contrast_tree(contrast) for contrast in self.contrasts],
+            "splits": [_split_tree(split) for split in self.splits],
         }
         return json.dumps(finite(content), indent=2, allow_nan=False) + "\n"
 
@@ -131,7 +167,23 @@ def compare_arms(arms: Sequence[Arm], rng: np.random.Generator, against: str | N
     ranked = [outcome.arm for outcome in outcomes]
     pairs = [(a, b) for a, b in itertools.combinations(ranked, 2) if against is None]
     pairs += [(arm, one) for one in ranked if one.name == against for arm in ranked if arm is not one]
-    return Comparison(outcomes=tuple(outcomes), contrasts=_contrasts(pairs, rng), warnings=tuple(_warnings(outcomes)))
+    return Comparison(
+        outcomes=tuple(outcomes),
+        contrasts=_contrasts(pairs, rng),
+        warnings=(*_warnings(outcomes), *_hopeless(pairs)),
+        against=against,
+        splits=tuple(split for arm in ranked if (split := _split(arm, rng))),
+    )
+
+
+def levels(comparison: Comparison) -> dict[str, float]:
+    """Return what scores are seen beside: a random policy, frozen genomes and the expert.
+
+    Frozen is the arm of that name; without one, the mean over all runs of generation 0 as it was born.
+    """
+    arms = {one.arm.name: one.score.value for one in comparison.outcomes}
+    born = [dict(run.summary.heldout)[FROZEN].score for one in comparison.outcomes for run in one.arm.runs]
+    return {"random": 0.0, FROZEN: arms.get(FROZEN, float(np.mean(born))), "expert": 1.0}
 
 
 def score_of(run: RunResult) -> float:
@@ -230,6 +282,31 @@ def _contrasts(pairs: Sequence[tuple[Arm, Arm]], rng: np.random.Generator) -> tu
     return tuple(dataclasses.replace(one, corrected=float(p)) for one, p in zip(found, corrected, strict=True))
 
 
+def _split(arm: Arm, rng: np.random.Generator) -> Split | None:
+    """Return where the gain of an arm's best genomes sits; None if they have not two parts."""
+    strata: dict[str, list[dict[str, float]]] = {}
+    for run in arm.runs:
+        if run.summary.split:
+            scores = {name: row.score for name, row in run.summary.split}
+            strata.setdefault(run.summary.environment, []).append(scores)
+    every = [scores for runs in strata.values() for scores in runs]
+    if not all(any(one[part] != one["neither"] for one in every) for part in ("prompt", "weights")):
+        return None
+
+    def over_runs(gain: Callable[[dict[str, float]], float]) -> Interval:
+        values = [[gain(scores) for scores in runs] for runs in strata.values()]
+        return _known(stratified_interval(values, rng, statistic=mean), len(every))
+
+    return Split(
+        arm=arm.name,
+        runs=len(every),
+        prompt=over_runs(lambda of: of["prompt"] - of["neither"]),
+        weights=over_runs(lambda of: of["weights"] - of["neither"]),
+        interaction=over_runs(lambda of: of["both"] - of["prompt"] - of["weights"] + of["neither"]),
+        whole=over_runs(lambda of: of["both"] - of["neither"]),
+    )
+
+
 def _warnings(outcomes: Sequence[Outcome]) -> list[str]:
     """Return what makes the table worth less than it looks."""
     found = [
@@ -251,6 +328,17 @@ def _warnings(outcomes: Sequence[Outcome]) -> list[str]:
             least, most = (outcomes[spent.index(pick(spent))].arm.name for pick in (min, max))
             found.append(f"budgets differ: {least} spent {min(spent):,.3g} {what}, {most} {max(spent):,.3g}")
     return found + [f"{one.arm.name}: no curves, generations are not known" for one in outcomes if not one.bands]
+
+
+def _hopeless(pairs: Sequence[tuple[Arm, Arm]]) -> list[str]:
+    """Say so where runs are too few for so many pairs: no difference could be told, however large."""
+    if not pairs or len({run.summary.environment for pair in pairs for arm in pair for run in arm.runs}) > 1:
+        return []
+    least = len(pairs) * min(2 / math.comb(len(a.runs) + len(b.runs), len(a.runs)) for a, b in pairs)
+    if least < TOLD:
+        return []
+    told = f"for {len(pairs)} pairs of so few runs p (Holm) is at least {min(least, 1.0):.2g}"
+    return [f"no difference can be told, however large: {told}; take more seeds, or compare with one arm (--against)"]
 
 
 def _outcome_tree(outcome: Outcome) -> dict[str, Any]:
@@ -293,3 +381,8 @@ def _contrast_tree(contrast: Contrast) -> dict[str, Any]:
         "a": contrast.effect.a,
         "effect": contrast.effect.magnitude,
     }
+
+
+def _split_tree(split: Split) -> dict[str, Any]:
+    """Return plain values for comparison.json."""
+    return {"arm": split.arm, "runs": split.runs, **{part: getattr(split, part)._asdict() for part in PARTS}}

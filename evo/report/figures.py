@@ -9,7 +9,7 @@ import html
 import io
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 MAX_POINTS = 300
 """Points of a curve; longer runs are thinned evenly, so that the page stays small."""
+
+WIDE = 8.0
+"""Inches of a figure that stands alone: at 800 pixels its text is as large as a page's small print."""
+_PIXELS = 800 / (72 * WIDE)
+"""Of a figure's point, in a file."""
 
 # matplotlib wants real colours: these stand for CSS variables, which `_to_svg` puts in their place.
 INK, MUTED, GRID = "#000001", "#000002", "#000003"
@@ -122,9 +127,8 @@ def draw_deaths(records: Records) -> str:
     causes = sorted(met, key=lambda cause: (cause in ("outlived", "failed"), -totals[cause], cause))
     counts = np.array([[dict(record.deaths).get(cause, 0) for record in records] for cause in causes], float)
     shares = np.divide(counts, counts.sum(axis=0), out=np.zeros_like(counts), where=counts.sum(axis=0) > 0)
-    # By name, so that a cause has the same colour in the pages of all runs.
-    palette = dict(zip(sorted(totals), itertools.cycle((RED, BROWN, PURPLE, BLUE, TEAL, PINK, ORANGE)), strict=False))
-    colours = [(palette | {"outlived": GREEN, "failed": MUTED})[cause] for cause in causes]
+    palette = colours_of_ends(totals)
+    colours = [palette[cause] for cause in causes]
     with _style():
         figure, (axes,) = _canvas()
         _stack(axes, records, dict(zip(causes, 100 * shares, strict=True)), colours)
@@ -132,6 +136,17 @@ def draw_deaths(records: Records) -> str:
         axes.set_ylabel("% of episodes")
         label = ", ".join(f"{cause} {100 * share:.0f}%" for cause, share in zip(causes, shares[:, -1], strict=True))
         return _to_svg(figure, "deaths", f"How episodes ended, by generation; in the last one: {label}")
+
+
+def colours_of_ends(ends: Iterable[str]) -> dict[str, str]:
+    """Return the colour of each way to end, by its name, so that it is the same in all pages."""
+    palette = dict(zip(sorted(ends), itertools.cycle((RED, BROWN, PURPLE, BLUE, TEAL, PINK, ORANGE)), strict=False))
+    return palette | {"outlived": GREEN, "failed": MUTED}
+
+
+def as_variable(colour: str) -> str:
+    """Return a colour of a figure as CSS has it."""
+    return f"var({_VARIABLES[colour]})"
 
 
 def draw_diversity(records: Records) -> str:
@@ -198,41 +213,97 @@ def draw_lineage(bands: Bands, line: Sequence[Ancestor]) -> str:
         return _to_svg(figure, "lineage", f"Scores of all genomes and of the {len(line)} in the line of the best one")
 
 
-def draw_arms(scores: Mapping[str, tuple[Interval, Sequence[float]]]) -> str:
-    """Draw by arm the held-out score with its interval, and those of its runs beneath."""
+def draw_arms(scores: Mapping[str, tuple[Interval, Sequence[float]]], levels: Mapping[str, float]) -> str:
+    """Draw by arm the held-out score with its interval, and its runs as dots, beside named levels."""
     with _style():
-        figure, (axes,) = _canvas(height=0.65 + 0.36 * len(scores))
-        for place, (name, (interval, runs)) in enumerate(scores.items()):
+        figure, (axes,) = _canvas(height=0.75 + 0.34 * len(scores), width=WIDE)
+        for place, (name, level) in enumerate(levels.items()):
+            axes.axvline(level, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+            side, shift = ("right", 4) if place == 0 else ("left", -4)  # the first two may be near each other
+            axes.annotate(f"{name} {level:.2g}", (level, 1), xycoords=axes.get_xaxis_transform(), xytext=(shift, 3),
+                          textcoords="offset points", horizontalalignment=side, color=MUTED)  # fmt: skip
+        for place, (interval, runs) in enumerate(scores.values()):
             colour, _ = _look(place)
-            axes.plot(interval[1:], (place, place), color=colour, linewidth=3, alpha=0.45, solid_capstyle="round")
-            axes.plot([interval.value], [place], "o", color=colour, markersize=6)
-            axes.plot(runs, [place + 0.25] * len(runs), "|", color=MUTED, markersize=5, label=name)
-        axes.set_yticks(range(len(scores)), list(scores))
+            ends: dict[str, Any] = {"color": colour, "linewidth": 4, "alpha": 0.45, "solid_capstyle": "round"}
+            axes.plot(interval[1:], (place - 0.14, place - 0.14), **ends)
+            axes.plot([interval.value], [place - 0.14], "o", color=colour, markersize=6.5)
+            axes.plot(runs, [place + 0.2] * len(runs), "o", color=colour, alpha=0.55, markersize=3.5, markeredgewidth=0)
+        names = [f"{name}   {interval.value:.2f}" for name, (interval, _) in scores.items()]
+        axes.set_yticks(range(len(scores)), names)
+        axes.tick_params(axis="y", labelcolor=INK, length=0)
         axes.set_ylim(len(scores) - 0.5, -0.5)
-        axes.set_xlabel("held-out score (0 = random policy, 1 = expert)")
+        axes.grid(visible=False, axis="y")
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("held-out score; large: over runs, with 95% interval; small: every run")
         label = "; ".join(f"{name} {interval.value:.2f}" for name, (interval, _) in scores.items())
         return _to_svg(figure, "arms", f"Held-out scores by arm with 95% intervals over runs: {label}")
 
 
 def draw_bands(bands: Mapping[str, Band], name: str, label: str) -> str:
-    """Draw by arm the population's score against what was spent, with its interval."""
+    """Draw by arm the population's score against what was spent, with its interval, and its name at the curve's end."""
     with _style():
-        figure, (axes,) = _canvas(height=3.4)
-        for place, (arm, band) in enumerate(bands.items()):
+        height = max(3.6, 1.2 + 0.24 * len(bands))
+        figure, (axes,) = _canvas(height=height, width=WIDE)
+        for place, band in enumerate(bands.values()):
             colour, dashes = _look(place)
             axes.fill_between(band.spent, band.low, band.high, color=colour, alpha=0.12, linewidth=0)
-            axes.plot(band.spent, band.score, color=colour, linestyle=dashes, label=arm)
+            axes.plot(band.spent, band.score, color=colour, linestyle=dashes)
         axes.set_ylabel("score of the population")
-        _finish(axes)
+        _finish(axes, legend=False)
         axes.set_xlabel(label)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value < 1e6 else f"{value:.3g}")
+        axes.margins(x=0)
+        _name_ends(axes, {arm: (float(band.spent[-1]), float(band.score[-1])) for arm, band in bands.items()}, height)
         ends = "; ".join(f"{arm} {band.score[-1]:.2f}" for arm, band in bands.items())
         return _to_svg(figure, f"by-{name}", f"Score of the population against {label}, by arm; at the end: {ends}")
 
 
+def _name_ends(axes: "Axes", ends: Mapping[str, tuple[float, float]], inches: float) -> None:
+    """Write the names of curves to the right of all, near their ends and apart from each other."""
+    low, high = axes.get_ylim()
+    room = (high - low) * 0.24 / (inches - 0.7)  # a line of text, in scores
+    order = sorted(ends, key=lambda arm: ends[arm][1])
+    heights = _spread([ends[arm][1] for arm in order], room, low, high)
+    for arm, height in zip(order, heights, strict=True):
+        colour, dashes = _look([*ends].index(arm))
+        axes.annotate(arm, ends[arm], xytext=(1.03, height), textcoords=axes.get_yaxis_transform(), color=colour,
+                      verticalalignment="center", annotation_clip=False,
+                      arrowprops={"arrowstyle": "-", "color": colour, "linestyle": dashes, "linewidth": 0.8,
+                                  "shrinkA": 1, "shrinkB": 0})  # fmt: skip
+
+
+def _spread(heights: Sequence[float], room: float, low: float, high: float) -> list[float]:
+    """Return sorted heights moved apart until none is nearer than `room` to the next, inside the limits if they fit.
+
+    Example: `_spread([0.5, 0.5], 0.2, 0.0, 1.0) == [0.4, 0.6]`
+    """
+    groups: list[tuple[float, int]] = []  # (middle, how many) of what stands at a distance of `room`
+    for height in heights:
+        groups.append((height, 1))
+        while len(groups) > 1:
+            (first, many), (second, more) = groups[-2:]
+            if second - first >= room * (many + more) / 2 - 1e-12:
+                break
+            groups[-2:] = [((first * many + second * more) / (many + more), many + more)]
+    moved = [middle + room * (one - (many - 1) / 2) for middle, many in groups for one in range(many)]
+    for place in range(len(moved)):  # off the floor, then off the ceiling
+        moved[place] = max(moved[place], low + room * place)
+    for place in range(len(moved)):
+        moved[-1 - place] = min(moved[-1 - place], high - room * place)
+    return moved
+
+
 def to_file(svg: str) -> str:
-    """Return a figure as the text of a file that stands alone, in light or dark as its reader likes."""
-    alone = svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
-    return re.sub(r"(<svg[^>]*>)", lambda head: f"{head[0]}<style>{PALETTE}</style>", alone, count=1)
+    """Return a figure as the text of a file that stands alone, light or dark as its reader likes.
+
+    Where it is shown may be light while its reader asks for dark, so it has a ground of its own.
+    """
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    width, height = (round(float(side) * _PIXELS) for side in box.groups()) if box else (0, 0)
+    alone = svg.replace("<svg", f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"', 1)
+    style = f"{PALETTE}\ntext {{ font-family: system-ui, sans-serif; }}"
+    ground = '<rect width="100%" height="100%" rx="6" fill="var(--page)"/>'
+    return re.sub(r"(<svg[^>]*>)", lambda head: f"{head[0]}<style>{style}</style>{ground}", alone, count=1)
 
 
 def _look(place: int) -> tuple[str, str]:

@@ -1,25 +1,29 @@
 """Puts a run's report together: one page that needs nothing outside itself.
 
 Owns what stands where, and the words. Every text that comes from the run is escaped here. Does not own the figures
-(figures.py) or the colours (style.py). To add a section, write a function from `RunFolder` to HTML (empty if there is
-nothing to show) and name it in `_SECTIONS`.
+(figures.py), the parts of pages (parts.py) or the colours (style.py). To add a section, write a function from
+`RunFolder` to HTML (empty if there is nothing to show) and name it in `_SECTIONS`.
 """
 
-import base64
-import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
-from evo.records import GenerationRecord, GenomeRow
+from evo.records import GenerationRecord, GenomeRow, HeldOut
 from evo.report import figures
 from evo.report.ancestry import Ancestor, rank, trace
 from evo.report.bands import spread
 from evo.report.lives import SCRIPT, show_lives
+from evo.report.parts import details as _details
+from evo.report.parts import document
+from evo.report.parts import figure as _figure
+from evo.report.parts import grid as _grid
+from evo.report.parts import number as _number
+from evo.report.parts import section as _section
+from evo.report.parts import table as _table
 from evo.report.reading import RunFolder, read_run
-from evo.report.style import STYLE
 from evo.report.tree import plant
 from evo.report.words import clauses, judge
 from fitness.files import write_text_atomically
@@ -32,11 +36,6 @@ MAX_STEPS = 24
 """Steps of the best genome's line that are shown open; the middle of a longer one is folded away."""
 MAX_ROWS = 200
 """Rows of the table of generations; all of them are in generations.parquet."""
-
-
-_DIGEST = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-_POLICY = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{_DIGEST}'"
-"""Nothing is fetched from anywhere, and no script runs but ours, whatever texts a run may hold."""
 
 
 def write_report(run_folder: Path) -> Path:
@@ -55,13 +54,7 @@ def write_report(run_folder: Path) -> Path:
 def render(run: RunFolder) -> str:
     """Return the page as HTML text."""
     body = "\n".join(section(run) for section in _SECTIONS)
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
-        f"<title>{escape(run.name)} - Forager</title>\n<style>{STYLE}</style>\n</head>\n"
-        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
-    )
+    return document(run.name, body, script=SCRIPT)
 
 
 def _show_head(run: RunFolder) -> str:
@@ -87,19 +80,25 @@ def _show_state(run: RunFolder) -> str:
 def _show_heldout(run: RunFolder) -> str:
     if run.summary is None:
         return ""
-    rows = []
-    for name, result in run.summary.heldout:
-        low, high = (_number(end, 3) for end in result.ci)
-        counted = (_number(result.lifespan, 1), f"{result.episodes:,}")
-        rows.append([name, _number(result.score, 3), f"{low} to {high}", *counted])
+    rows = [_heldout_row(name, result) for name, result in run.summary.heldout]
     heads = ["policy", "score", "95% interval", "mean lifespan", "episodes"]
     table = _table(heads, rows, numeric=range(1, 5), main=lambda cells: cells[0] == "evolved")
     note = (
         "Episodes on seeds that neither selected nor trained. Score = (mean lifespan - random) / (expert - random). "
         "<em>Frozen</em> is generation 0 as it was born."
     )
+    parts = _table(heads, [_heldout_row(name, result) for name, result in run.summary.split], numeric=range(1, 5))
+    told = (
+        "The best genome's prompt on the model as it is, a prompt that nobody chose on its weights, both and neither:"
+    )
+    split = f'\n<p class="muted">{told}</p>\n{parts}' if run.summary.split else ""
     drawing = _figure("Score and interval", figures.draw_heldout(run.summary.heldout), "")
-    return _section("Held-out result", f'<p class="muted">{note}</p>\n{_grid([table, drawing])}')
+    return _section("Held-out result", f'<p class="muted">{note}</p>\n{_grid([table, drawing])}{split}')
+
+
+def _heldout_row(name: str, result: HeldOut) -> list[str]:
+    low, high = (_number(end, 3) for end in result.ci)
+    return [name, _number(result.score, 3), f"{low} to {high}", _number(result.lifespan, 1), f"{result.episodes:,}"]
 
 
 def _show_population(run: RunFolder) -> str:
@@ -287,44 +286,3 @@ def _generation_table(records: Sequence[GenerationRecord]) -> str:
         for record in records[-MAX_ROWS:]
     ]
     return _table(heads, rows, numeric=range(len(heads)))
-
-
-def _table(
-    heads: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    *,
-    numeric: Iterable[int] = (),
-    text: Iterable[int] = (),
-    main: Callable[[Sequence[str]], bool] = lambda _: False,
-) -> str:
-    """Return a table of escaped cells; `numeric` and `text` name columns of that kind, `main` picks rows to stress."""
-    kinds = dict.fromkeys(numeric, ' class="number"') | dict.fromkeys(text, ' class="text"')
-    head = "".join(f'<th scope="col"{kinds.get(i, "")}>{escape(name)}</th>' for i, name in enumerate(heads))
-    lines = []
-    for cells in rows:
-        line = "".join(f"<td{kinds.get(i, '')}>{escape(cell)}</td>" for i, cell in enumerate(cells))
-        stress = ' class="main"' if main(cells) else ""
-        lines.append(f"<tr{stress}>{line}</tr>")
-    body = "\n".join(lines)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
-
-
-def _section(title: str, body: str) -> str:
-    return f"<section>\n<h2>{escape(title)}</h2>\n{body}\n</section>"
-
-
-def _figure(title: str, svg: str, caption: str) -> str:
-    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f"<figure><h3>{escape(title)}</h3>{svg}{below}</figure>"
-
-
-def _grid(parts: Iterable[str]) -> str:
-    return f'<div class="grid">{"".join(parts)}</div>'
-
-
-def _details(title: str, body: str) -> str:
-    return f"<details><summary>{escape(title)}</summary>{body}</details>"
-
-
-def _number(value: float, digits: int) -> str:
-    return f"{value:,.{digits}f}" if math.isfinite(value) else "-"

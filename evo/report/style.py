@@ -103,6 +103,47 @@ code { font-size: 0.9em; }
 #replay-chart { height: 7rem; overflow: visible; border-bottom: 1px solid var(--grid); }
 #replay-chart polyline { fill: none; stroke-width: 1.6; vector-effect: non-scaling-stroke; }
 #replay-cursor { stroke: var(--ink); stroke-width: 1; vector-effect: non-scaling-stroke; }
+.headline { font-size: 1.2rem; max-width: 60rem; }
+.headline, .notice, .strips .name, td.text { overflow-wrap: anywhere; }
+.whole > figure { max-width: none; }
+.notice ul { margin: 0; padding-left: 1.1rem; }
+.strips { list-style: none; margin: 0 0 1.25rem; padding: 0; }
+.strips li { display: grid; grid-template-columns: minmax(6rem, 13rem) 1fr 10.5rem; align-items: center; gap: 0 1rem; }
+.strips .value { font-variant-numeric: tabular-nums; }
+.strip { height: 1.6rem; overflow: visible; }
+.strip.tall { height: 2.5rem; }
+td .strip { min-width: 11rem; }
+.strip circle { fill: currentcolor; }
+.strip .dot { fill-opacity: 0.5; }
+.strip .range { stroke: currentcolor; stroke-width: 4; stroke-opacity: 0.5; stroke-linecap: round; }
+.mark { stroke: var(--grid); stroke-width: 1; }
+.level { stroke: var(--muted); stroke-width: 1.5; stroke-dasharray: 4 3; }
+.axis { height: 1.3rem; overflow: visible; font-size: 0.8125rem; fill: var(--muted); }
+.shares { height: 1.25rem; margin: 0.2rem 0; border-radius: 4px; }
+.key { list-style: none; display: flex; flex-wrap: wrap; gap: 0.2rem 1.2rem; margin: 0 0 0.8rem; padding: 0; }
+.key span { display: inline-block; width: 0.8rem; height: 0.8rem; border-radius: 3px; margin-right: 0.4rem; }
+.crowd { position: absolute; width: 0; height: 0; }
+.panels { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 14rem), 1fr)); }
+.panels figure { padding: 0.6rem 0.75rem; min-width: 0; }
+.panels h3 { font-size: 0.9rem; overflow-wrap: anywhere; }
+.panel { position: relative; }
+.panel svg { height: 7.5rem; border-bottom: 1px solid var(--muted); }
+.panel span { position: absolute; left: 0; font-size: 0.75rem; line-height: 1; color: var(--muted);
+  transform: translateY(-105%); }
+.panel polyline, .panel use { fill: none; stroke-width: 2; vector-effect: non-scaling-stroke; stroke: currentcolor; }
+.panel use { color: var(--muted); opacity: 0.35; }
+.panel polygon { fill: currentcolor; fill-opacity: 0.22; }
+.panel .mark { vector-effect: non-scaling-stroke; }
+.crowd polyline { fill: none; stroke: currentcolor; stroke-width: 1; vector-effect: non-scaling-stroke; }
+.ends { display: flex; justify-content: space-between; gap: 0.5rem; margin: 0.15rem 0 0; font-size: 0.75rem;
+  color: var(--muted); }
+a { color: var(--series-1); }
+:focus-visible { outline: 2px solid var(--series-1); outline-offset: 2px; }
+@media (max-width: 40rem) {
+  .strips li { grid-template-columns: 1fr auto; padding: 0.3rem 0; }
+  .strips svg { grid-row: 2; grid-column: 1 / -1; }
+  .panels { grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: 0.6rem; }
+}
 @media (prefers-reduced-motion: no-preference) { .fill { transition: width 0.15s; } }
 """
     + _SHADES

@@ -25,6 +25,7 @@ UNTUNED = {"finetune._target_"}
 FIXED = {"algorithm.strategies"}
 ARMS: dict[str, set[str]] = {
     "joint": set(),
+    "joint_baldwinian": {"algorithm.inheritance"},
     "selection": UNTUNED,
     "prompt_only": UNTUNED | {"variation.adapter_mutation_rate"},
     "adapter_only": UNTUNED | FIXED | {"variation.strategy_mutation_rate"},
@@ -54,6 +55,9 @@ def test_every_arm_differs_from_joint_in_what_its_name_says_and_no_more() -> Non
     assert told["joint"] == told["selection"] == told["prompt_only"] == told["best_of_n"] == "[]"
     assert len({told[arm] for arm in ("frozen", "adapter_only", "low_rank_es", "finetune_only", "grpo")}) == 1
     assert told["frozen"] != told["expert_rules"]
+    assert {f"['{given['split']}']" for given in whole.values()} == {
+        told["frozen"]
+    }  # all gains are over the same prompt
 
 
 def test_what_arms_are_told_can_be_told() -> None:

@@ -26,6 +26,10 @@ def test_summary_json_has_exactly_the_promised_fields() -> None:
 def test_summary_comes_back_as_it_was() -> None:
     summary = fake_run.summary()
     assert Summary.from_json(summary.to_json()) == summary
+    row = HeldOut(score=0.5, ci=(0.4, 0.6), lifespan=60.0, episodes=256)
+    divided = replace(summary, split=tuple((name, row) for name in ("neither", "prompt", "weights", "both")))
+    assert list(json.loads(divided.to_json())) == ["run", "environment", "seed", "heldout", "split", "budget"]
+    assert Summary.from_json(divided.to_json()) == divided
 
 
 def test_a_number_that_json_cannot_hold_becomes_null() -> None:

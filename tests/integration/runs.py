@@ -16,6 +16,7 @@ from typing import Any
 OVERRIDES = (
     "experiment=tiny", "tracking=none", "population=4", "elites=2", "episodes=2", "generations=3", "heldout=4",
     "finetune.decisions=64", "environment.horizon=40",
+    "split='flee wolves far. eat when low. drink when fair. den when cold. water first. search east. then roam.'",
 )  # fmt: skip
 """A run of a few seconds."""
 Plant = Callable[[], None]

@@ -155,6 +155,9 @@ def test_ctrl_c_after_the_last_generation_stops_at_once(tmp_path: Path, whole: d
     assert leg(folder)
     assert {path: path.stat().st_mtime_ns for path in folder.glob("telemetry/*/*")} == lived
     assert content(folder) == whole
+    summary = json.loads((folder / "summary.json").read_text())
+    assert [*summary["split"]] == ["neither", "prompt", "weights", "both"]
+    assert summary["split"]["both"]["lifespan"] == summary["heldout"]["evolved"]["lifespan"]
 
 
 @pytest.mark.fault(
