@@ -15,9 +15,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from finetune.batches import Batch, choose, make_batch
+from finetune.batches import Batch, choose, informative, make_batch
 from finetune.critic import Critic, judge_actions
 from finetune.losses import effective_share, kl_divergence
 from finetune.methods.base import EVERYDAY_ENTROPY, Lesson, Method
@@ -44,11 +45,15 @@ class PolicyImprovement(Method):
     beta: float = 0.2
     """Temperature, in standard deviations of what the actions taken were worth; above 0."""
     support: float = 0.05
-    """Only what the agent or the population does at least this often at such a text is made likelier; from 0, below 1."""
+    """Only what the agent or the population does at least this often at a text is made likelier; from 0, below 1."""
     adopted: float = 0.02
     """Share of the population's habit in the policy that is tilted, among what is usual enough; from 0, below 1."""
     decisions: int = 2048
     """Observations for each agent, at most: its own before others'."""
+    share: float = 0.2
+    """Of all observations, those where the improvement would change the population's habit most."""
+    urgent: float = 0.5
+    """Share of an agent's observations that is drawn from these alone, the rest from all; from 0, below 1."""
     trainer: TrainerConfig = field(default_factory=lambda: TrainerConfig(least_entropy=EVERYDAY_ENTROPY))
 
     def __post_init__(self) -> None:
@@ -56,7 +61,9 @@ class PolicyImprovement(Method):
         check_integer("decisions", self.decisions, 1)
         if not self.beta > 0:
             raise ConfigError(f"beta: expected a number above 0, got {self.beta}")
-        for name in ("support", "adopted"):
+        if not 0 < self.share <= 1:
+            raise ConfigError(f"share: expected a number above 0 and at most 1, got {self.share}")
+        for name in ("support", "adopted", "urgent"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name}: expected a number of at least 0 and below 1, got {getattr(self, name)}")
 
@@ -87,18 +94,33 @@ class PolicyImprovement(Method):
         """See `Method.prepare_tempered`: what counts is the worth over beta, so an agent's own divides its worths."""
         appraisal = appraise(transitions, self.horizon)
         judgement = judge_actions(transitions, appraisal.advantage, len(prompts.actions), self.critic, rng)
-        worth = judgement.worth
-        spread = max(float(worth[np.arange(len(worth)), transitions.action].std()), 1e-6)
-        ids = [agent.id for agent in agents]
-        chosen = choose(np.arange(len(transitions)), transitions.agent, ids, self.decisions, rng)
+        spread = max(float(judgement.worth[np.arange(len(transitions)), transitions.action].std()), 1e-6)
+        worth, usual = torch.from_numpy(judgement.worth / spread).float(), torch.from_numpy(judgement.usual).float()
+        chosen = self._choose(self._need(worth, usual), transitions.agent, [agent.id for agent in agents], rng)
         batch = make_batch(transitions, appraisal.advantage, chosen, prompts)
-        judged = torch.from_numpy((worth[chosen] / spread).astype(np.float32)) / betas[..., None]
-        batch = replace(batch, worth=judged, usual=torch.from_numpy(judgement.usual[chosen].astype(np.float32)))
+        at = torch.from_numpy(chosen)
+        batch = replace(batch, worth=worth[at] / betas[..., None], usual=usual[at])
         return Lesson(batch, self._loss, effective_share(batch.weight), appraisal.explained)
+
+    def _need(self, worth: Tensor, usual: Tensor) -> NDArray[np.float64]:
+        """Return [m] how far the population's own habit would have to move."""
+        moved = improved(usual, worth / self.beta, usual, self.support, 0.0)
+        return np.asarray(kl_divergence(moved, usual).double())
+
+    def _choose(
+        self, need: NDArray[np.float64], agent: NDArray[np.int64], ids: Sequence[int], rng: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Return [P, n] what each agent is trained on: much of what is urgent, and some of all of life."""
+        count = min(self.decisions, len(need))
+        pool = informative(need, self.share)
+        urgent = choose(pool, agent, ids, min(len(pool), round(self.urgent * count)), rng)
+        rest = choose(np.arange(len(need)), agent, ids, count - urgent.shape[1], rng)
+        return np.concatenate([urgent, rest], axis=1)
 
     def _loss(self, now: Tensor, start: Tensor, part: Batch) -> Tensor:
         """Return the divergence from the improved policy [P, b]."""
-        assert part.worth is not None and part.usual is not None
+        assert part.worth is not None
+        assert part.usual is not None
         return kl_divergence(improved(start, part.worth / self.beta, part.usual, self.support, self.adopted), now)
 
 
@@ -118,4 +140,4 @@ def improved(start: Tensor, tilt: Tensor, usual: Tensor, support: float, adopted
         start = torch.where(usual >= least, mixed, start)
     likely = (start >= least) | (usual >= least)
     kept = torch.where(likely | (tilt < 0), tilt.clamp(-_STEEPEST, _STEEPEST), torch.zeros_like(tilt))
-    return (start + kept).log_softmax(dim=2)
+    return (start + kept).log_softmax(dim=-1)

@@ -38,7 +38,8 @@ def test_a_single_life_is_enough_for_a_critic() -> None:
     lived = poison_world(agents=[0], lives=1)
     for seed in range(6):  # with most of them, some member would see nothing
         said = judge_actions(lived, np.ones(len(lived)), len(ACTIONS), SMALL, np.random.default_rng(seed))
-        assert np.isfinite(said.worth).all() and np.isfinite(said.usual).all()
+        assert np.isfinite(said.worth).all()
+        assert np.isfinite(said.usual).all()
 
 
 def test_the_critic_knows_what_is_usual() -> None:
@@ -47,7 +48,8 @@ def test_the_critic_knows_what_is_usual() -> None:
     np.testing.assert_allclose(usual.sum(axis=1), 1, atol=1e-6)
     for text in (RED, BARE):  # all that anybody does there is to eat or to rest, about as often
         there = usual[np.flatnonzero(lived.observation == text)[0]]
-        assert 0.35 < there[EAT] < 0.65 and there[EAT] + there[REST] > 0.95
+        assert 0.35 < there[EAT] < 0.65
+        assert there[EAT] + there[REST] > 0.95
 
 
 def test_the_improved_policy_by_hand() -> None:
@@ -74,7 +76,9 @@ def test_what_others_do_there_is_within_reach() -> None:
     torch.testing.assert_close(mixed, torch.tensor([[[0.70, 0.29, 19.8]]]) / 20.79)
 
 
-@pytest.mark.parametrize("wrong", [{"beta": 0.0}, {"support": 1.0}, {"adopted": 1.0}, {"decisions": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"beta": 0.0}, {"support": 1.0}, {"adopted": 1.0}, {"urgent": 1.0}, {"share": 0.0}, {"decisions": 0}]
+)
 def test_nonsense_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         PolicyImprovement(**wrong)  # type: ignore[arg-type]
