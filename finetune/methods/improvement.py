@@ -25,7 +25,7 @@ from finetune.methods.base import EVERYDAY_ENTROPY, Lesson, Method
 from finetune.trainer_config import TrainerConfig
 from finetune.values import Horizon, appraise
 from fitness.agent import Agent
-from fitness.checks import check_integer
+from fitness.checks import check_integer, check_number
 from fitness.errors import ConfigError
 from fitness.model import Prompts
 from fitness.records import Transitions
@@ -42,17 +42,20 @@ class PolicyImprovement(Method):
     """Discount and trace of the advantages that the critic learns."""
     critic: Critic = field(default_factory=Critic)
     """Says what actions are worth."""
-    beta: float = 0.2
+    beta: float = 0.15
     """Temperature, in standard deviations of what the actions taken were worth; above 0."""
     support: float = 0.05
     """Only what the agent or the population does at least this often at a text is made likelier; from 0, below 1."""
     adopted: float = 0.02
     """Share of the population's habit in the policy that is tilted, among what is usual enough; from 0, below 1."""
+    strictness: float = 0.5
+    """Weight of the divergence of the agent from the improved policy, beside that of the policy from the agent. The
+    latter hardly minds a remainder of what is never to be done again, such as to eat poison once in thirty times."""
     decisions: int = 2048
     """Observations for each agent, at most: its own before others'."""
     share: float = 0.2
     """Of all observations, those where the improvement would change the population's habit most."""
-    urgent: float = 0.5
+    urgent: float = 0.25
     """Share of an agent's observations that is drawn from these alone, the rest from all; from 0, below 1."""
     trainer: TrainerConfig = field(default_factory=lambda: TrainerConfig(least_entropy=EVERYDAY_ENTROPY))
 
@@ -61,6 +64,7 @@ class PolicyImprovement(Method):
         check_integer("decisions", self.decisions, 1)
         if not self.beta > 0:
             raise ConfigError(f"beta: expected a number above 0, got {self.beta}")
+        check_number("strictness", self.strictness, 0.0)
         if not 0 < self.share <= 1:
             raise ConfigError(f"share: expected a number above 0 and at most 1, got {self.share}")
         for name in ("support", "adopted", "urgent"):
@@ -103,8 +107,8 @@ class PolicyImprovement(Method):
         return Lesson(batch, self._loss, effective_share(batch.weight), appraisal.explained)
 
     def _need(self, worth: Tensor, usual: Tensor) -> NDArray[np.float64]:
-        """Return [m] how far the population's own habit would have to move."""
-        moved = improved(usual, worth / self.beta, usual, self.support, 0.0)
+        """Return [m] how far the population's own habit would have to move, with a beta of 1 whoever learns."""
+        moved = improved(usual, worth, usual, self.support, 0.0)
         return np.asarray(kl_divergence(moved, usual).double())
 
     def _choose(
@@ -118,10 +122,11 @@ class PolicyImprovement(Method):
         return np.concatenate([urgent, rest], axis=1)
 
     def _loss(self, now: Tensor, start: Tensor, part: Batch) -> Tensor:
-        """Return the divergence from the improved policy [P, b]."""
+        """Return the divergences between the improved policy and the agent's [P, b]."""
         assert part.worth is not None
         assert part.usual is not None
-        return kl_divergence(improved(start, part.worth / self.beta, part.usual, self.support, self.adopted), now)
+        target = improved(start, part.worth / self.beta, part.usual, self.support, self.adopted)
+        return kl_divergence(target, now) + self.strictness * kl_divergence(now, target)
 
 
 def improved(start: Tensor, tilt: Tensor, usual: Tensor, support: float, adopted: float) -> Tensor:

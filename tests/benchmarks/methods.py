@@ -38,9 +38,9 @@ from tests.pages import renewed
 CONF = Path(__file__).resolve().parents[2] / "conf" / "finetune"
 METHODS = sorted(path.stem for path in CONF.glob("*.yaml") if path.stem != "none")
 FOLDER = Path("outputs/benchmarks")
-ELITES, FOUNDERS, WORLDS, HELDOUT = 4, 24, 16, 128
-DECISIONS = 4096
-"""That each elite is trained on, at most."""
+ELITES, FOUNDERS, WORLDS, HELDOUT = 2, 24, 16, 128
+DECISIONS, PASSES = 8192, 2
+"""That each elite is trained on, at most, and how often."""
 _MARKS = ("<!-- measured -->", "<!-- end -->")
 _YARDSTICK, _HELDOUT = 400_000_000, 500_000_000
 
@@ -136,10 +136,11 @@ def _taught(agent: Agent, tuned: Tuned) -> Agent:
 
 
 def load(name: str) -> Method:
-    """Return a method as it is shipped, but for more decisions of each elite."""
-    method: Method = instantiate(OmegaConf.load(CONF / f"{name}.yaml"))
-    known = {field.name for field in fields(cast(Any, method))}
-    return replace(cast(Any, method), decisions=DECISIONS) if "decisions" in known else method
+    """Return a method as it is shipped, but for more decisions of each elite, more often."""
+    method: Any = instantiate(OmegaConf.load(CONF / f"{name}.yaml"))
+    known = {field.name for field in fields(method)}
+    given = {"decisions": DECISIONS} if "decisions" in known else {}
+    return cast(Method, replace(method, **given, trainer=replace(method.trainer, passes=PASSES)))
 
 
 def into_page(page: Path, bench: Bench, learnt: Sequence[Learnt]) -> None:

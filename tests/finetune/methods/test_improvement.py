@@ -77,7 +77,16 @@ def test_what_others_do_there_is_within_reach() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"beta": 0.0}, {"support": 1.0}, {"adopted": 1.0}, {"urgent": 1.0}, {"share": 0.0}, {"decisions": 0}]
+    "wrong",
+    [
+        {"beta": 0.0},
+        {"support": 1.0},
+        {"adopted": 1.0},
+        {"urgent": 1.0},
+        {"strictness": -1.0},
+        {"share": 0.0},
+        {"decisions": 0},
+    ],
 )
 def test_nonsense_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
