@@ -40,7 +40,7 @@ REPEATED = ("population", "elites")
 HOTTEST = 100.0
 """Temperature above which every action is as likely as any other, whatever an adapter says."""
 
-LEAST = {"seed": 0, "generations": 1, "episodes": 1, "finals": 1, "heldout": 1, "retries": 0}
+LEAST = {"seed": 0, "generations": 1, "episodes": 1, "finals": 1, "heldout": 1, "lookback": 1, "retries": 0}
 """The smallest value that each whole number of the run may have."""
 
 
@@ -120,6 +120,8 @@ class RunConfig:
     split: str | None
     """A strategy, in the environment's own words: the final table then tells what the best genome's prompt and what its
     weights have over the model as it is with this strategy; None: it does not."""
+    lookback: int
+    """Generations whose lives the elites are trained on, this one included; at least 1."""
     retries: int
     """How often an episode that failed, by no fault of its agent, is tried again on the same seed; at least 0."""
     copies: bool
@@ -168,6 +170,11 @@ class RunConfig:
             problems.append(f"seed: expected at most {LARGEST_SEED}, given {self.seed}")
         if not 0 < self.temperature <= HOTTEST:
             problems.append(f"temperature: expected a number above 0 and at most {HOTTEST:g}, given {self.temperature}")
+        if self.retention.telemetry is not None and self.retention.telemetry < self.lookback:
+            problems.append(
+                f"retention.telemetry: expected null or at least {self.lookback}, since so many generations are learnt "
+                f"from (lookback), given {self.retention.telemetry}"
+            )
         problems += [*_misplaced(self), *_unread(self), *_incomparable(self)]
         problems += [
             f"algorithm.{name}: expected {getattr(self, name)}, which is the run's own {name} (set that one), "

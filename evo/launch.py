@@ -139,6 +139,7 @@ def _seat(plan: Plan, checkpoints: Checkpoints, adapters: KeptAdapters, since: C
         copies=config.copies,
         racing=cast(Racing | None, config.racing),
         retries=config.retries,
+        lookback=config.lookback,
         environment=environment,
         grammar=env.grammar,
         actions=tuple(env.action_names),

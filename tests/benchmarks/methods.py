@@ -135,12 +135,12 @@ def _taught(agent: Agent, tuned: Tuned) -> Agent:
     return replace(agent, adapter=tuned.adapter) if tuned.accepted else agent
 
 
-def load(name: str) -> Method:
-    """Return a method as it is shipped, but for more decisions of each elite, more often."""
+def load(name: str, passes: int) -> Method:
+    """Return a method as it is shipped, but for more decisions of each elite, and more passes over them."""
     method: Any = instantiate(OmegaConf.load(CONF / f"{name}.yaml"))
     known = {field.name for field in fields(method)}
     given = {"decisions": DECISIONS} if "decisions" in known else {}
-    return cast(Method, replace(method, **given, trainer=replace(method.trainer, passes=PASSES)))
+    return cast(Method, replace(method, **given, trainer=replace(method.trainer, passes=passes)))
 
 
 def into_page(page: Path, bench: Bench, learnt: Sequence[Learnt]) -> None:
@@ -168,6 +168,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.methods", description=__doc__)
     parser.add_argument("methods", nargs="*", metavar="method", help=f"of: {', '.join(METHODS)} (default: all)")
     parser.add_argument("--decisions", type=int, default=100_000, help="to be recorded (default 100000)")
+    parser.add_argument("--passes", type=int, default=PASSES, help=f"over what is trained on (default {PASSES})")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--page", type=Path, help="a page with marks (docs/finetuning.md) to put the table into")
     given = parser.parse_args()
@@ -178,7 +179,7 @@ def main() -> None:
         bench = Bench.record(given.decisions, given.seed)
         learnt = []
         for name in given.methods or METHODS:
-            learnt.append(bench.teach(name, load(name), given.seed))
+            learnt.append(bench.teach(name, load(name, given.passes), given.seed))
             print(json.dumps(asdict(learnt[-1])), flush=True)
     FOLDER.mkdir(parents=True, exist_ok=True)
     found = {"machine": machine(), "before": float(bench.before.mean()), "learnt": [asdict(one) for one in learnt]}

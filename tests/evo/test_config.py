@@ -115,3 +115,9 @@ def test_a_beta_that_nobody_would_look_at_is_not_bred(finetune: str) -> None:
 def test_weights_that_begin_anew_have_no_past_to_go_on_from() -> None:
     with pytest.raises(ConfigError, match=r"finetune.trainer.moments: expected reset with start base"):
         build_run(("finetune=rest", "finetune.trainer.moments=inherit"))
+
+
+def test_what_is_learnt_from_must_be_kept() -> None:
+    with pytest.raises(ConfigError, match=r"retention\.telemetry: expected null or at least 4.*given 3"):
+        build_run(["experiment=tiny", "lookback=4", "retention.telemetry=3"])
+    assert build_run(["experiment=tiny", "lookback=4", "retention.telemetry=4"]).config.lookback == 4

@@ -1,7 +1,7 @@
 """Tables come back as they were written, and nothing half-written or foreign is read."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from fitness.telemetry import (
     GrowingTable,
     Source,
     read_table,
+    read_transitions,
     table_path,
     write_episodes,
     write_transitions,
@@ -99,6 +100,26 @@ def test_answers_come_back_token_by_token(tmp_path: Path) -> None:
     assert found["answer_tokens"].to_pylist() == [[17, 4], [0], [356]]
     assert found["answer_log_probabilities"].to_pylist() == [[-0.25, -1.5], [-3.0], [0.0]]
     assert found["readable"].to_pylist() == [True, False, True]
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+@pytest.mark.parametrize("spoken", [False, True])
+def test_decisions_are_read_back_as_they_were(tmp_path: Path, rows: int, spoken: bool) -> None:
+    answers = Answers.of([(17, 4), (0,), (356,)], [(-0.25, -1.5), (-3.0,), (0.0,)], [True, False, True])
+    wrote = replace(_transitions(rows), answers=answers if spoken and rows else None)
+    write_transitions(tmp_path, _source(4), wrote, action_names=ACTIONS, vital_names=VITALS)
+    found = read_transitions(tmp_path, 4, action_names=ACTIONS, vital_names=VITALS)
+    for field in fields(wrote):
+        before, after = getattr(wrote, field.name), getattr(found, field.name)
+        if field.name == "answers" and before is not None:
+            assert [part.tolist() for part in vars(after).values()] == [part.tolist() for part in vars(before).values()]
+        elif field.name != "answers":
+            assert after.dtype == before.dtype, field.name
+            np.testing.assert_array_equal(after, before)
+        else:
+            assert after is None
+    with pytest.raises(OutputError, match="expected"):
+        read_transitions(tmp_path, 4, action_names=ACTIONS[::-1], vital_names=VITALS)
 
 
 def test_the_file_says_its_version_and_what_its_numbers_mean(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tests.integration.runs import OVERRIDES, command, content, kill_at_write, s
 RUNS = {
     "archive": ("algorithm=map_elites", "selection=lexicase", "racing=halving", "population=6"),
     "islands": ("algorithm=islands", "algorithm.islands=2", "algorithm.every=1", "population=8"),
+    "looking_back": ("lookback=3", "retention.telemetry=3"),
     "cloud": ("algorithm=cma_es", "population=6"),
     "swarm": ("algorithm=particle_swarm", "population=6"),
     "written": (
@@ -50,7 +51,7 @@ RUNS = {
 }
 
 
-WRITES = {"remembering": 75, "screened": 40, "words": 36}
+WRITES = {"looking_back": 40, "remembering": 75, "screened": 40, "words": 36}
 """After how many a run is killed, if not 14: with a generation behind it, and a head known by 40."""
 
 
@@ -82,6 +83,14 @@ def test_killed_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, name: str)
     if name == "remembering":
         assert list(whole.glob("checkpoints/*/moments.safetensors"))
         assert len(set(pq.read_table(whole / "genomes.parquet")["rate"].to_pylist())) > 2
+    if name == "looking_back":
+        run(tmp_path / "short" / "run", ("retention.telemetry=3",))
+        adapters = [
+            pq.read_table(tmp_path / place / "run" / "genomes.parquet")["adapter"].to_pylist()
+            for place in ("whole", "short")
+        ]
+        assert adapters[0][:8] == adapters[1][:8]  # two generations of four: there was nothing to look back at
+        assert adapters[0] != adapters[1]
     if name == "baldwinian":
         judged = [row for row in record if row["accepted"] + row["refused"]]
         assert judged
