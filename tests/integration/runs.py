@@ -24,7 +24,7 @@ Plant = Callable[[], None]
 _TIMED = ("generations.parquet", "manifest.json", "report.html", ".lock")
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["evo.build", "evo.launch", "evo.operators.variation", "finetune.methods.improvement", "peft"]
+    ["evo.build", "evo.launch", "evo.operators.variation", "finetune.methods.advantage_weighted", "peft"]
 )
 
 
