@@ -9,7 +9,7 @@ import yaml
 from evo.build import build_run
 from evo.cli import COMMANDS
 from evo.compose import CONF_FOLDER, NO_GROUPS
-from evo.tracking.wandb import _curves
+from evo.tracking.curves import curves
 from tests.evo import fake_run
 
 SWEEPS = sorted(path for folder in NO_GROUPS for path in (CONF_FOLDER / folder).glob("*.yaml"))
@@ -48,5 +48,5 @@ def test_an_agent_begins_a_run_that_can_be_made(path: Path, place: int) -> None:
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_what_it_raises_is_logged_and_is_of_no_held_out_world(path: Path) -> None:
     metric = yaml.safe_load(path.read_text(encoding="utf-8"))["metric"]
-    assert metric["name"] in _curves(fake_run.record(0))
+    assert metric["name"] in curves(fake_run.record(0), fake_run.genomes(0))
     assert metric["goal"] == "maximize"
