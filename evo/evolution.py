@@ -22,6 +22,7 @@ from evo.config import BudgetConfig
 from evo.diversity import adapter_diversity, behaviour_diversity, strategy_diversity, text_diversity
 from evo.genome import Genome
 from evo.heldout import measure, split
+from evo.lookback import look_back
 from evo.memory import Memory
 from evo.operators.strategy.author import Author, together
 from evo.operators.strategy.written import Reflection, tell_deaths
@@ -47,7 +48,7 @@ from fitness.environments.base import EnvironmentConfig, Ints
 from fitness.environments.grammar import Grammar
 from fitness.errors import EngineError
 from fitness.objectives import Objective, Yardstick
-from fitness.records import Episodes, Fault, Transitions, joined_transitions
+from fitness.records import Episodes, Fault
 from fitness.rollout import Lives, roll_out
 
 _log = logging.getLogger(__name__)
@@ -285,7 +286,7 @@ def _tune_elites(run: Run, generation: int, lives: Lives, memory: Memory) -> tup
         for elite, agent in zip(elites, _express(run, elites), strict=True)
     ]
     rng = _rng(run.seed, generation, _TUNE)
-    lived = _lived(run, generation, lives)
+    lived = look_back(run.folder, generation, run.lookback, lives.transitions, run.actions)
     training = tune_each(run.method, run.engine.model, run.engine.prompts, learners, lived, rng)
     kept = [(elite.id, tuned) for elite, tuned in zip(elites, training.tuned, strict=True) if tuned.accepted]
     pairs = [(parent, run.algorithm.tuned(parent, tuned.adapter)) for parent, tuned in kept]
@@ -293,15 +294,6 @@ def _tune_elites(run: Run, generation: int, lives: Lives, memory: Memory) -> tup
     trained = zip(pairs, kept, strict=True)
     memory.moments |= {child.id: tuned.moments for (_, child), (_, tuned) in trained if tuned.moments}
     return training, of_training(generation, elites, training, {parent: child.id for parent, child in pairs})
-
-
-def _lived(run: Run, generation: int, lives: Lives) -> Transitions:
-    """Return what is learnt from: the decisions of this generation, and of as many before it as `lookback` says."""
-    before = [run.recorder.recall(past) for past in range(max(0, generation - run.lookback + 1), generation)]
-    if not before:
-        return lives.transitions
-    parts = [lives.transitions, *before]
-    return joined_transitions(parts, list(dict.fromkeys(np.concatenate([part.agent for part in parts]).tolist())))
 
 
 def _reflect(run: Run, generation: int, lives: Lives) -> None:

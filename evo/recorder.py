@@ -29,13 +29,12 @@ from fitness.environments.grammar import Grammar
 from fitness.errors import OutputError, listed
 from fitness.files import write_atomically
 from fitness.gallery import Gallery, write_gallery
-from fitness.records import Fault, Replay, Transitions
+from fitness.records import Fault, Replay
 from fitness.rollout import Lives
 from fitness.telemetry import (
     GrowingTable,
     Source,
     lost_shards,
-    read_transitions,
     remove_shards,
     table_path,
     write_episodes,
@@ -144,19 +143,6 @@ class Recorder:
         for mark, id_ in known_of(self._lineage.births[id_] for id_ in new).items():
             self._known.setdefault(mark, id_)
 
-    @property
-    def _names(self) -> dict[str, Sequence[str]]:
-        """Return what actions and vitals are called."""
-        return {"action_names": self._env.action_names, "vital_names": self._env.vital_names}
-
-    def recall(self, generation: int) -> Transitions:
-        """Return the decisions of a generation that was written.
-
-        Raises:
-            OutputError: They are missing or damaged.
-        """
-        return read_transitions(self._folder, generation, **self._names)
-
     def write(
         self,
         record: GenerationRecord,
@@ -168,7 +154,8 @@ class Recorder:
     ) -> None:
         """Write one generation; adapters only of its survivors."""
         source = self._source(record.generation)
-        write_transitions(self._folder, source, lives.transitions, **self._names)
+        names = {"action_names": self._env.action_names, "vital_names": self._env.vital_names}
+        write_transitions(self._folder, source, lives.transitions, **names)
         write_episodes(self._folder, source, lives.episodes)
         for genome in survivors:
             self._adapters.keep(genome.adapter)

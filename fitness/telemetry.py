@@ -184,7 +184,6 @@ SCHEMAS: dict[str, pa.Schema] = {
 _SHARDED = ("transitions", "episodes")
 _TORN = (pa.ArrowException, OSError, UnicodeDecodeError)
 """What reading a file raises that is no whole Parquet; the last, for names of columns that are no text."""
-_SAID = ("tokens", "log_probabilities")
 # Dictionaries pay for columns with few values; observations hardly repeat and floats never do.
 _DICTIONARY = ["run", "generation", "genome", "environment", "environment_version", "seed", "action", "end", "cause"]
 
@@ -379,46 +378,6 @@ def read_table(
         return pa.concat_tables(tables, promote_options="default")
     except pa.ArrowException as error:
         raise OutputError(f"{path}: expected the same columns in all of its files, got {error}") from error
-
-
-def read_transitions(
-    run_folder: Path, generation: int, *, action_names: Sequence[str], vital_names: Sequence[str]
-) -> Transitions:
-    """Return a generation's decisions as `write_transitions` was given them.
-
-    Args:
-        run_folder: outputs/<run>/.
-        generation: Which.
-        action_names: What each action index means.
-        vital_names: What each column of `vitals` means, as it was when they were written.
-
-    Raises:
-        OutputError: The shard is missing, unreadable, or of other actions or vitals.
-    """
-    table = read_table(run_folder, "transitions", generation=generation)
-    path = table_path(run_folder, "transitions", generation)
-    for key, names in ((ACTIONS_KEY, action_names), (VITALS_KEY, vital_names)):
-        given = (table.schema.metadata or {}).get(key, b"none")
-        if given != _to_json(names):
-            raise OutputError(f"{path}: expected {_to_json(names).decode()}, got {given.decode('utf-8', 'replace')}")
-    plain = ("seed", "step", "log_probability", "reward", "alive", "prompt_tokens")
-    columns = {name: table[name].to_numpy() for name in plain}
-    vitals = table["vitals"].combine_chunks().values.to_numpy(zero_copy_only=False)
-    return Transitions(
-        agent=table["genome"].to_numpy(),
-        observation=np.array(table["observation"].to_pylist(), object),
-        action=pc.index_in(table["action"], pa.array(action_names)).to_numpy().astype(np.int16),
-        vitals=vitals.reshape(len(table), len(vital_names)).astype(np.float32),
-        answers=_answers_of(table),
-        **columns,
-    )
-
-
-def _answers_of(table: pa.Table) -> Answers | None:
-    if not len(table) or table["readable"].null_count:
-        return None
-    tokens, chances = ([tuple(row) for row in table[f"answer_{name}"].to_pylist()] for name in _SAID)
-    return Answers.of(tokens, chances, table["readable"].to_pylist())
 
 
 def _generation_of(shard: Path) -> tuple[int, str]:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fitness.errors import OutputError
+from fitness.recall import read_transitions
 from fitness.records import Answers, Episodes, Transitions
 from fitness.telemetry import (
     SCHEMA_VERSION,
@@ -21,7 +22,6 @@ from fitness.telemetry import (
     GrowingTable,
     Source,
     read_table,
-    read_transitions,
     table_path,
     write_episodes,
     write_transitions,
@@ -108,7 +108,7 @@ def test_decisions_are_read_back_as_they_were(tmp_path: Path, rows: int, spoken:
     answers = Answers.of([(17, 4), (0,), (356,)], [(-0.25, -1.5), (-3.0,), (0.0,)], [True, False, True])
     wrote = replace(_transitions(rows), answers=answers if spoken and rows else None)
     write_transitions(tmp_path, _source(4), wrote, action_names=ACTIONS, vital_names=VITALS)
-    found = read_transitions(tmp_path, 4, action_names=ACTIONS, vital_names=VITALS)
+    found = read_transitions(tmp_path, 4, ACTIONS)
     for field in fields(wrote):
         before, after = getattr(wrote, field.name), getattr(found, field.name)
         if field.name == "answers" and before is not None:
@@ -119,7 +119,7 @@ def test_decisions_are_read_back_as_they_were(tmp_path: Path, rows: int, spoken:
         else:
             assert after is None
     with pytest.raises(OutputError, match="expected"):
-        read_transitions(tmp_path, 4, action_names=ACTIONS[::-1], vital_names=VITALS)
+        read_transitions(tmp_path, 4, ACTIONS[::-1])
 
 
 def test_the_file_says_its_version_and_what_its_numbers_mean(tmp_path: Path) -> None:
