@@ -13,7 +13,7 @@ FAST := not slow and not gpu and not network
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-evolve: $(STAMP) ## Breed a population and print how much better it survives (about 6 minutes on 2 cores)
+evolve: $(STAMP) ## Breed a population and print how much better it survives (about 5 minutes on 2 cores)
 	$(BIN)/forager evolve experiment=quickstart $(ARGS)
 
 test: $(STAMP) browser ## Run the fast tests, offline
