@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 from tests.integration.runs import OVERRIDES, command, said
 
@@ -18,6 +19,7 @@ def look_in(folder: Path) -> None:
     sys.path.insert(0, str(folder))
 
 
+@pytest.mark.slow
 def test_an_operator_a_selector_and_an_algorithm_of_ones_own(tmp_path: Path) -> None:
     files = _FILE.findall((ROOT / "docs" / "extending.md").read_text())
     assert len(files) == 6

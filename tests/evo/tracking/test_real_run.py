@@ -17,6 +17,8 @@ from fitness.telemetry import read_table
 from tests.evo.tracking.offline import alone, axes_of, history, of_kind, read, run_of, summary_of, table
 from tests.integration.runs import command, said
 
+pytestmark = pytest.mark.slow  # a whole run, tracked by a real W&B
+
 OVERRIDES = (
     "experiment=ablation/joint", "population=4", "elites=2", "episodes=2", "generations=3", "finals=1", "heldout=4",
     "finetune.decisions=64", "environment.horizon=40", "tracking.wandb.tags=[mine]",
