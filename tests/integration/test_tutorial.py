@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 _BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_STOPPED = {124, 130}
-"""What `timeout` answers when it had to press Ctrl-C, and what the run does."""
+_STOPPED = {0, 124, 130}
+"""What `timeout` answers when it had to press Ctrl-C, and what the run does; a fast machine was done by then."""
 
 
 def steps() -> list[list[str]]:
@@ -26,6 +26,7 @@ def steps() -> list[list[str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_every_command_of_the_tutorial(tmp_path: Path) -> None:
     commands = steps()
     assert len(commands) == 13
