@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,7 +22,7 @@ from finetune.losses import (
     of_taken,
     tilted,
 )  # fmt: skip
-from finetune.methods.base import Lesson, Method, imitate
+from finetune.methods.base import Lesson, TemperedMethod, imitate
 from finetune.smoothing import Smoothing, smooth
 from finetune.trainer_config import TrainerConfig
 from finetune.values import Horizon, appraise
@@ -37,7 +36,7 @@ _WEIGHTINGS = ("tilted", "clipped", "exponential")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdvantageWeighted(Method):
+class AdvantageWeighted(TemperedMethod):
     """Tilted targets, clipped policy gradient, or capped exponential weights on the likelihood."""
 
     weighting: str = "tilted"
@@ -84,12 +83,6 @@ class AdvantageWeighted(Method):
         """See `Method.compares_actions`: what holds all else still must know all else."""
         return self.weighting == "tilted"
 
-    def prepare(
-        self, agents: Sequence[Agent], transitions: Transitions, prompts: Prompts, rng: np.random.Generator
-    ) -> Lesson:
-        """Appraise all decisions, choose the informative ones and weight them."""
-        return self.prepare_tempered(agents, transitions, prompts, rng, torch.ones(len(agents), 1))
-
     def prepare_tempered(
         self,
         agents: Sequence[Agent],
@@ -98,7 +91,10 @@ class AdvantageWeighted(Method):
         rng: np.random.Generator,
         betas: Tensor,
     ) -> Lesson:
-        """See `Method.prepare_tempered`: what counts is the worth over beta, so an agent's own divides its worths."""
+        """Appraise all decisions, choose the informative ones and weight them.
+
+        What counts is the worth over beta, so an agent's own divides its worths.
+        """
         appraisal = appraise(transitions, self.horizon)
         advantage = appraisal.advantage
         if self.smoothing:

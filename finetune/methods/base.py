@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from finetune.batches import Batch
@@ -133,3 +134,29 @@ class Method(ABC):
         """
         del betas
         return self.prepare(agents, transitions, prompts, rng)
+
+
+class TemperedMethod(Method):
+    """A method with a beta: what it prepares is asked for with each agent's own multiple of it."""
+
+    @property
+    def tempered(self) -> bool:
+        """See `Method.tempered`; it may depend on how the method is set."""
+        return True
+
+    def prepare(
+        self, agents: Sequence[Agent], transitions: Transitions, prompts: Prompts, rng: np.random.Generator
+    ) -> Lesson:
+        """See `Method.prepare`: everybody's beta is the method's."""
+        return self.prepare_tempered(agents, transitions, prompts, rng, torch.ones(len(agents), 1))
+
+    @abstractmethod
+    def prepare_tempered(
+        self,
+        agents: Sequence[Agent],
+        transitions: Transitions,
+        prompts: Prompts,
+        rng: np.random.Generator,
+        betas: Tensor,
+    ) -> Lesson:
+        """See `Method.prepare_tempered`."""

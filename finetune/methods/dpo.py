@@ -18,7 +18,7 @@ from torch import Tensor
 from finetune.batches import Batch, make_batch
 from finetune.episodes import Lives, lives_of, pairs_of
 from finetune.losses import discounted_positions, effective_share, imitation, of_taken, preference
-from finetune.methods.base import EVERYDAY_ENTROPY, Lesson, Method
+from finetune.methods.base import EVERYDAY_ENTROPY, Lesson, TemperedMethod
 from finetune.trainer_config import TrainerConfig
 from fitness.agent import Agent
 from fitness.checks import check_choice, check_integer, check_number
@@ -31,7 +31,7 @@ _LENGTHS = ("discounted", "mean", "sum")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrajectoryPreference(Method):
+class TrajectoryPreference(TemperedMethod):
     """Preference of the longer of two lives in the same world, with the parent as reference."""
 
     pairs: int = 64
@@ -63,17 +63,6 @@ class TrajectoryPreference(Method):
         if not 0 < self.discount < 1:
             raise ConfigError(f"discount: expected a number between 0 and 1, got {self.discount}")
 
-    @property
-    def tempered(self) -> bool:
-        """See `Method.tempered`."""
-        return True
-
-    def prepare(
-        self, agents: Sequence[Agent], transitions: Transitions, prompts: Prompts, rng: np.random.Generator
-    ) -> Lesson:
-        """Pair lives and draw their decisions: in each block, `steps` of the better life, then of the worse."""
-        return self.prepare_tempered(agents, transitions, prompts, rng, torch.ones(len(agents), 1))
-
     def prepare_tempered(
         self,
         agents: Sequence[Agent],
@@ -82,7 +71,10 @@ class TrajectoryPreference(Method):
         rng: np.random.Generator,
         betas: Tensor,
     ) -> Lesson:
-        """See `Method.prepare_tempered`: an agent's own beta is the size of the sign that tells the lives apart."""
+        """Pair lives and draw their decisions: in each block, `steps` of the better life, then of the worse.
+
+        An agent's own beta is the size of the sign that tells the lives apart.
+        """
         lives = lives_of(transitions)
         pairs = self._choose(lives, [agent.id for agent in agents], rng)
         drawn = [[self._draw(lives, life, rng) for life in row.ravel()] for row in pairs]

@@ -21,7 +21,7 @@ from torch import Tensor
 from finetune.batches import Batch, choose, informative, make_batch
 from finetune.critic import Critic, judge_actions
 from finetune.losses import effective_share, kl_divergence
-from finetune.methods.base import EVERYDAY_ENTROPY, Lesson, Method
+from finetune.methods.base import EVERYDAY_ENTROPY, Lesson, TemperedMethod
 from finetune.trainer_config import TrainerConfig
 from finetune.values import Horizon, appraise
 from fitness.agent import Agent
@@ -35,7 +35,7 @@ _STEEPEST = 9.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolicyImprovement(Method):
+class PolicyImprovement(TemperedMethod):
     """The agent's own policy, tilted at every action by what a critic says of it."""
 
     horizon: Horizon = field(default_factory=Horizon)
@@ -76,17 +76,6 @@ class PolicyImprovement(Method):
         """The critic speaks of all actions."""
         return True
 
-    @property
-    def tempered(self) -> bool:
-        """See `Method.tempered`."""
-        return True
-
-    def prepare(
-        self, agents: Sequence[Agent], transitions: Transitions, prompts: Prompts, rng: np.random.Generator
-    ) -> Lesson:
-        """Ask a critic about all decisions, and draw some of them."""
-        return self.prepare_tempered(agents, transitions, prompts, rng, torch.ones(len(agents), 1))
-
     def prepare_tempered(
         self,
         agents: Sequence[Agent],
@@ -95,7 +84,10 @@ class PolicyImprovement(Method):
         rng: np.random.Generator,
         betas: Tensor,
     ) -> Lesson:
-        """See `Method.prepare_tempered`: what counts is the worth over beta, so an agent's own divides its worths."""
+        """Ask a critic about all decisions, and draw some of them.
+
+        What counts is the worth over beta, so an agent's own divides its worths.
+        """
         appraisal = appraise(transitions, self.horizon)
         judgement = judge_actions(transitions, appraisal.advantage, len(prompts.actions), self.critic, rng)
         spread = max(float(judgement.worth[np.arange(len(transitions)), transitions.action].std()), 1e-6)

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from finetune.baselines import BASELINES, advantages
 from finetune.batches import choose, make_batch
 from finetune.losses import effective_share, regularised_weights, tempered_weights
-from finetune.methods.base import EVERYDAY_ENTROPY, Lesson, Method, imitate
+from finetune.methods.base import EVERYDAY_ENTROPY, Lesson, TemperedMethod, imitate
 from finetune.trainer_config import TrainerConfig
 from finetune.values import Horizon
 from fitness.agent import Agent
@@ -28,7 +27,7 @@ _WEIGHTINGS = ("awr", "crr_exponential", "crr_binary")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdvantageRegression(Method):
+class AdvantageRegression(TemperedMethod):
     """Weighted imitation of all decisions, over any baseline."""
 
     weighting: str = "awr"
@@ -64,12 +63,6 @@ class AdvantageRegression(Method):
         """See `Method.tempered`; what is all or nothing has none."""
         return self.weighting != "crr_binary"
 
-    def prepare(
-        self, agents: Sequence[Agent], transitions: Transitions, prompts: Prompts, rng: np.random.Generator
-    ) -> Lesson:
-        """Appraise all decisions and weight those that are drawn."""
-        return self.prepare_tempered(agents, transitions, prompts, rng, torch.ones(len(agents), 1))
-
     def prepare_tempered(
         self,
         agents: Sequence[Agent],
@@ -78,7 +71,10 @@ class AdvantageRegression(Method):
         rng: np.random.Generator,
         betas: Tensor,
     ) -> Lesson:
-        """See `Method.prepare_tempered`: what counts is the worth over beta, so an agent's own divides its worths."""
+        """Appraise all decisions and weight those that are drawn.
+
+        What counts is the worth over beta, so an agent's own divides its worths.
+        """
         advantage, explained = advantages(transitions, self.baseline, self.horizon)
         ids = [agent.id for agent in agents]
         chosen = choose(np.arange(len(transitions)), transitions.agent, ids, self.decisions, rng)
