@@ -213,4 +213,5 @@ def flat(node: object, field: str) -> Iterator[tuple[str, str]]:
         for key, value in node.items():
             yield from flat(value, f"{field}.{key}" if field else str(key))
     else:
-        yield field, "null" if node is None else str(node)
+        whole = isinstance(node, float) and node.is_integer()  # 1.0 is 1, however it was written
+        yield field, "null" if node is None else f"{node:.0f}" if whole else str(node)

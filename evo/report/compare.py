@@ -12,7 +12,7 @@ import numpy as np
 
 from evo.records import HeldOut, Seconds
 from evo.report import figures
-from evo.report.arms import RunResult, differences, group, read_result
+from evo.report.arms import Arm, RunResult, group, read_result, told_apart
 from evo.report.comparison import (
     AXES,
     LABELS,
@@ -33,17 +33,10 @@ from fitness.files import write_text_atomically
 
 FOLDER = "comparison"
 """Beside the runs, unless said otherwise."""
+_NAMED = 3
+"""Arms that are named where a setting is told; of more, it is said how many."""
 _SEED = 0
 """Of the intervals: the same runs give the same table."""
-
-
-def compare(folders: Sequence[Path]) -> str:
-    """Return a Markdown table of the runs' held-out scores, in the order given, and what differs between the runs.
-
-    Raises:
-        OutputError: a folder has no summary.json, or one that cannot be read.
-    """
-    return _tell_runs([read_result(folder) for folder in folders])
 
 
 def write_comparison(folders: Sequence[Path], *, against: str | None = None, to: Path | None = None) -> str:
@@ -61,7 +54,8 @@ def write_comparison(folders: Sequence[Path], *, against: str | None = None, to:
     results = [read_result(folder) for folder in folders]
     comparison = compare_arms(group(results), np.random.default_rng(_SEED), against)
     place = to or Path(os.path.commonpath([folder.resolve().parent for folder in folders])) / FOLDER
-    text = "\n\n".join([_tell_arms(comparison), _tell_runs(results)])
+    parts = [_tell_arms(comparison), _tell_settings([one.arm for one in comparison.outcomes]), _tell_runs(results)]
+    text = "\n\n".join(part for part in parts if part)
     pictures = _draw(comparison)
     page = render(Told(comparison=comparison, results=results, pictures=pictures, place=place))
     files = {"comparison.json": comparison.to_json(), "comparison.md": text + "\n", "report.html": page}
@@ -122,17 +116,27 @@ def _split_line(split: Split) -> str:
     return _row([split.arm, str(split.runs), *(tell(getattr(split, part)) for part in PARTS)])
 
 
+def _tell_settings(arms: Sequence[Arm]) -> str:
+    """Return what arms differ in, a line for each setting; nothing if there is one arm."""
+    lines = [
+        f"- {field}: {', '.join(f'{value} ({_names(names)})' for value, names in values.items())}"
+        for field, values in told_apart(arms).items()
+    ]
+    return "\n".join(["The arms differ in:", "", *lines]) if lines else ""
+
+
+def _names(names: Sequence[str]) -> str:
+    """Return names in a row; of many how many they are."""
+    return ", ".join(names) if len(names) <= _NAMED else f"{len(names)} arms"
+
+
 def _tell_runs(results: Sequence[RunResult]) -> str:
-    """Return one line for each run, and what differs between them."""
+    """Return one line for each run."""
     lines = [
         "| run | seed | frozen | evolved | evolved lifespan | decisions | seconds |",
         "|---|---|---|---|---|---|---|",
     ]
-    lines += [_run_line(result, read_seconds(result.folder)) for result in results]
-    differing = differences([result.settings for result in results])
-    if differing:
-        lines += ["", "The runs differ in:", *(f"- {name}: {', '.join(values)}" for name, values in differing.items())]
-    return "\n".join(lines)
+    return "\n".join([*lines, *(_run_line(result, read_seconds(result.folder)) for result in results)])
 
 
 def _run_line(result: RunResult, seconds: Seconds | None) -> str:
