@@ -6,6 +6,8 @@ STAMP := .venv/.installed
 PEERS := .venv-peers
 PEERS_STAMP := $(PEERS)/.installed
 FAST := not slow and not gpu and not network
+# As many at a time as there are cores, up to four; the tests of a file share what takes long to make.
+BESIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .PHONY: help evolve test test-all browser check format bench bench-peers clean
 .DEFAULT_GOAL := help
@@ -17,7 +19,7 @@ evolve: $(STAMP) ## Breed a population and print how much better it survives (ab
 	$(BIN)/forager evolve experiment=quickstart $(ARGS)
 
 test: $(STAMP) browser ## Run the fast tests, offline
-	$(BIN)/python -m pytest -m "$(FAST)" $(ARGS)
+	$(BIN)/python -m pytest $(BESIDE) -m "$(FAST)" $(ARGS)
 
 test-all: $(STAMP) browser ## Run every test that needs neither a GPU nor the network, with 10,000 hostile inputs
 	FUZZ=1000 $(BIN)/python -m pytest -m "not gpu and not network" $(ARGS)

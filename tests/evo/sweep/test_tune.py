@@ -321,6 +321,24 @@ def test_a_study_whose_processes_are_killed_loses_nothing(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_commands_beside_each_other_share_a_study_and_no_trial_is_run_twice(tmp_path: Path) -> None:
+    place, any_ = tmp_path / "outputs" / "tune-here", tmp_path / "any"
+    words = ["tune", *OVERRIDES, "finetune.beta=interval(0.1,1)", "trials=4", "jobs=1", "name=here"]
+    both = [command(any_, *words) for _ in range(2)]
+    for process in both:
+        process.join(600)
+        assert process.exitcode == 0, said(any_)
+    trials = opened(place).trials
+    assert [(trial.number, trial.state) for trial in trials] == [(number, TrialState.COMPLETE) for number in range(4)]
+    assert len({trial.params["finetune.beta"] for trial in trials}) == 4
+    assert [(place / f"trial-00{number}.log").read_text().count("$ evo.cli") for number in range(4)] == [1] * 4
+    begun = [trial.datetime_start for trial in trials if trial.datetime_start]
+    ended = [trial.datetime_complete for trial in trials if trial.datetime_complete]
+    assert begun[1] < ended[0], "expected the two to work at the same time"
+
+
+@pytest.mark.slow
 def test_a_signal_stops_the_runs_and_says_how_to_go_on(tmp_path: Path) -> None:
     place, any_ = tmp_path / "outputs" / "tune-here", tmp_path / "any"
     words = ["tune", *OVERRIDES, "finetune.beta=interval(0.1,1)", "trials=2", "jobs=1", "name=here"]
