@@ -6,13 +6,8 @@ next begins. Does not own the tables' columns (`fitness.telemetry`) or the adapt
 
 import json
 import logging
-import os
-import platform
-import subprocess
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict
-from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -21,6 +16,7 @@ from evo.adapters import KeptAdapters
 from evo.config import RetentionConfig
 from evo.genome import Genome
 from evo.lineage import Birth, Lineage
+from evo.manifest import made_with
 from evo.novelty import fingerprint, known_of
 from evo.records import GenerationRecord, GenomeRow, Seconds, Summary
 from evo.verdicts import Verdict
@@ -43,18 +39,6 @@ from fitness.telemetry import (
 
 _log = logging.getLogger(__name__)
 _PHYLOGENY = "phylogeny.csv"
-_PACKAGES = (
-    "forager-evo",
-    "torch",
-    "transformers",
-    "peft",
-    "numpy",
-    "deap",
-    "gymnasium",
-    "pyarrow",
-    "wandb",
-    "hydra-core",
-)
 
 
 class Recorder:
@@ -209,33 +193,8 @@ class Recorder:
         """Write what the run was made with and, at its end, what it spent."""
         manifest = {
             "run": self._run,
-            "packages": {name: _version(name) for name in _PACKAGES},
-            "commit": _commit(),
-            "python": platform.python_version(),
-            "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
+            **made_with(),
             "base_model": self._adapters.base_model,
             "seconds": asdict(seconds) if seconds else None,
         }
         write_atomically(self._folder / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
-
-
-def _version(package: str) -> str | None:
-    """Return an installed package's version."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _commit() -> str | None:
-    """Return the commit of the source tree, with "+" if files differ from it; None for an installed package."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return None
-    try:
-        git = partial(subprocess.run, cwd=root, capture_output=True, text=True, timeout=5, check=True)
-        commit = git(["git", "rev-parse", "HEAD"]).stdout.strip()
-        changed = git(["git", "status", "--porcelain", "--untracked-files=no"]).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return commit + ("+" if changed else "")

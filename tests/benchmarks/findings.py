@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from evo.manifest import processor
 from tests.pages import renewed
 
 _MARKS = ("<!-- measured -->", "<!-- end -->")
@@ -107,7 +108,7 @@ def load(folder: Path, part: str) -> list[Finding]:
 def machine() -> dict[str, Any]:
     """Return what the figures depend on."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "load": os.getloadavg()[0],
@@ -118,15 +119,6 @@ def machine() -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d"),
         "packages": {name: version(name) for name in _PACKAGES},
     }
-
-
-def _processor() -> str:
-    """Return the processor's name, as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _cells(finding: Finding) -> tuple[str, ...]:
