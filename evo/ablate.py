@@ -144,23 +144,27 @@ def ablate(ablation: Ablation, begin: Begin | None = None) -> str:
 
 
 def work(tasks: Sequence[Task], at_a_time: int, begin: Begin) -> list[Task]:
-    """Keep runs at work until none is left; return those that failed. Whatever ends this ends them all."""
-    waiting, running, failed = deque(tasks), dict[Task, "subprocess.Popen[bytes]"](), list[Task]()
+    """Keep runs at work until none is left; return those that failed. Whatever ends this ends them all.
+
+    A run that another process has, such as one whose ablation was killed, is left to it, and gone on with if that ends.
+    """
+    waiting, running, failed = deque(tasks), dict[Task, "subprocess.Popen[bytes] | None"](), list[Task]()
     over = 0
     try:
         while waiting or running:
             while waiting and len(running) < at_a_time:
-                task = waiting.popleft()
-                running[task] = begin(task)
-            for task in [task for task, process in running.items() if process.poll() is not None]:
-                code, over = running.pop(task).returncode, over + 1
-                failed += [task] if code or not is_finished(task.folder) else []
-                print(
-                    f"[{over}/{len(tasks)}] {task.folder.name} {'failed' if task in failed else 'finished'}", flush=True
-                )
+                running[waiting.popleft()] = None
+            for task, process in list(running.items()):
+                if process is None and not is_finished(task.folder):
+                    running[task] = None if processes.is_taken(task.folder) else begin(task)
+                elif process is None or process.poll() is not None:
+                    del running[task]
+                    bad, over = bool(process and process.returncode) or not is_finished(task.folder), over + 1
+                    failed += [task] if bad else []
+                    print(f"[{over}/{len(tasks)}] {task.folder.name} {'failed' if bad else 'finished'}", flush=True)
             time.sleep(_PAUSE if running else 0)
     finally:
-        processes.end(list(running.values()))
+        processes.end([process for process in running.values() if process])
     return failed
 
 

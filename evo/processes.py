@@ -15,7 +15,8 @@ from pathlib import Path
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
-from evo.outputs import CLAIM, FIELD
+from evo.outputs import CLAIM, FIELD, is_held
+from fitness.files import discard_drafts
 from fitness.secrets import hide
 
 PATIENCE = 60.0
@@ -45,6 +46,14 @@ def as_override(field: str, folder: Path) -> str:
     """Return the override that sets a field to a folder, whatever characters that has."""
     text = str(folder)
     return f"{field}={text if _PLAIN.fullmatch(text) else QuotedString(text, Quote.single).with_quotes()}"
+
+
+def is_taken(folder: Path) -> bool:
+    """Tell whether a process works on the run in `folder`; if none does, what killed ones left half written is gone."""
+    taken = is_held(folder)
+    if not taken and folder.is_dir():
+        discard_drafts(folder)
+    return taken
 
 
 def log_of(folder: Path) -> Path:

@@ -7,6 +7,7 @@ another launcher, install its plug-in. Each run is a process of its own, in a fo
 
 import re
 import shlex
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -35,6 +36,7 @@ _LOCAL = ("basic", "joblib")
 """Launchers whose runs share this machine's cores."""
 _LONGEST = 120
 """Characters of a folder's name."""
+_PAUSE = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +126,8 @@ def work_on(jobs: Sequence[Job], share: int | None, config: DictConfig) -> None:
     """
     given = set(HydraConfig.get().overrides.task)
     job = next(job for job in jobs if given.issuperset(job.key))
+    while processes.is_taken(job.folder):  # by a run whose sweep was killed
+        time.sleep(_PAUSE)
     if is_finished(job.folder):
         return
     process = processes.begin(processes.command(job.folder, job.overrides), processes.log_of(job.folder), share)

@@ -17,7 +17,7 @@ from pathlib import Path
 from evo import processes
 from evo.build import build_run
 from evo.compose import compose_run
-from evo.outputs import is_finished, is_held
+from evo.outputs import is_finished
 from evo.stopping import stopping
 from evo.sweep.asked import HYDRA, hydra_at_home, tell_apart
 from evo.sweep.goals import GOALS, read_outcome
@@ -27,7 +27,7 @@ from evo.sweep.told import told
 from evo.words import tell_apart as own_words
 from fitness.checks import check_integer
 from fitness.errors import ConfigError, ForagerError, OutputError, nearest
-from fitness.files import discard_drafts, write_text_atomically
+from fitness.files import write_text_atomically
 
 OUTPUTS = Path("outputs")
 ATTEMPTS = 3
@@ -201,15 +201,13 @@ class _Worker:
         if is_finished(folder):
             self._tell(work, folder)
             return True
-        if is_held(folder):  # by a run whose worker was killed
+        if processes.is_taken(folder):  # by a run whose worker was killed
             work.process = None
             return False
         again = code < 0 or code > _BY_SIGNAL or (work.claim.adopted and work.begun < 2)
         if work.begun and not (again and work.begun < ATTEMPTS):
             self._give_up(work, f"exit code {code}: see {processes.log_of(folder)}")
             return True
-        if folder.is_dir():
-            discard_drafts(folder)
         overrides = (*self._fixed, *work.claim.overrides)
         work.process, work.begun = self._begin(work.claim, folder, overrides), work.begun + 1
         return False

@@ -4,21 +4,24 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
+import psutil
 import pyarrow.compute as pc
 import pytest
 
 from evo.ablate import Ablation, Task, ablate, known_arms
 from evo.build import build_run
 from evo.compose import CONF_FOLDER, from_yaml
+from evo.outputs import working_in
 from evo.report.arms import differences, flat
 from fitness.environments.forage.policies import GRAMMAR
 from fitness.errors import ConfigError, ForagerError, OutputError
 from fitness.telemetry import read_table
 from tests.evo import fake_run
-from tests.integration.runs import OVERRIDES, command, said
+from tests.integration.runs import OVERRIDES, command, said, wait_for
 
 BUDGET = "budget.decisions=200000"
 UNTUNED = {"finetune._target_"}
@@ -140,6 +143,37 @@ def test_what_is_finished_is_left_and_what_failed_is_named(place: Path, capsys: 
     assert (place / "comparison" / "comparison.json").is_file()
 
 
+@pytest.mark.parametrize("finishes", [True, False])
+def test_a_run_that_outlived_its_ablation_is_left_alone_until_it_ends(place: Path, finishes: bool) -> None:
+    asked = Ablation(arms=("joint",), seeds=1, jobs=1, name="here")
+    (task,) = asked.tasks()
+    task.folder.mkdir(parents=True)
+    draft = task.folder / ".config.yaml.1.tmp"
+    at_work, begun = threading.Event(), []
+
+    def outlive() -> None:
+        with working_in(task.folder):
+            at_work.set()
+            time.sleep(1)
+            assert not begun
+            if finishes:
+                begin(task).wait()
+            else:
+                draft.write_text("half")
+
+    def note(one: Task) -> "subprocess.Popen[bytes]":
+        begun.append(one)
+        assert not draft.exists()
+        return begin(one)
+
+    other = threading.Thread(target=outlive)
+    other.start()
+    at_work.wait()
+    assert "joint scores" in ablate(asked, note)
+    other.join()
+    assert begun == ([] if finishes else [task])
+
+
 def test_a_signal_stops_all_runs_and_says_how_to_go_on(place: Path) -> None:
     begun: list[subprocess.Popen[bytes]] = []
 
@@ -176,6 +210,33 @@ def test_real_runs_of_cheap_arms(tmp_path: Path) -> None:
     genomes = read_table(place / "prompt_only-0", "genomes")
     assert len(pc.unique(genomes["strategy"])) > 4
     assert len({path.name for path in (place / "frozen-0/adapters").iterdir()}) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.fault(
+    "`kill -9` of `forager ablate`",
+    "its runs live on; the same command leaves them to it, and goes on with those that were killed too",
+)
+def test_an_ablation_that_is_killed_goes_on(tmp_path: Path) -> None:
+    mine = [one for one in OVERRIDES if not one.startswith(("experiment", "finetune"))]
+    words = ["ablate", "arms=[prompt_only]", "seeds=2", "jobs=2", "name=here", *mine]
+    place = tmp_path / "outputs" / "ablation-here"
+    first = command(tmp_path / "any", *words)
+    for seed in range(2):
+        wait_for(lambda seed=seed: any((place / f"prompt_only-{seed}/checkpoints").glob("generation=*")), 240)
+    first.kill()
+    first.join()
+    runs = {
+        seed: next(one for one in psutil.process_iter(["cmdline"]) if f"seed={seed}" in (one.info["cmdline"] or [])
+                   and one.cwd() == str(tmp_path))
+        for seed in range(2)
+    }  # fmt: skip
+    runs[0].kill()
+    again = command(tmp_path / "any", *words)
+    again.join(240)
+    assert again.exitcode == 0, said(tmp_path / "any")
+    assert [(place / f"prompt_only-{seed}.log").read_text().count("$ evo.cli") for seed in range(2)] == [2, 1]
+    assert len(json.loads((place / "comparison/comparison.json").read_text())["arms"][0]["runs"]) == 2
 
 
 def test_every_file_of_the_folder_is_an_arm() -> None:
