@@ -21,11 +21,16 @@ class Ancestor:
     """The genome as it stood after the last generation that it lived in, so with its fullest count."""
 
 
+def by_fitness(row: GenomeRow) -> tuple[float, int]:
+    """Return the key that sorts genomes, the fittest first and those never tested last."""
+    return (-row.fitness if math.isfinite(row.fitness) else math.inf, row.id)
+
+
 def rank(rows: Iterable[GenomeRow]) -> list[GenomeRow]:
     """Return the genomes of the last generation among `rows`, best fitness first; those never tested come last."""
     listed = list(rows)
     last = max((row.generation for row in listed), default=0)
-    return sorted((row for row in listed if row.generation == last), key=_order)
+    return sorted((row for row in listed if row.generation == last), key=by_fitness)
 
 
 def trace(rows: Sequence[GenomeRow], genome: int) -> list[Ancestor]:
@@ -48,7 +53,3 @@ def trace(rows: Sequence[GenomeRow], genome: int) -> list[Ancestor]:
         line.append(Ancestor(born[current], row))
         current = row.parents[0] if row.parents else None
     return line[::-1]
-
-
-def _order(row: GenomeRow) -> tuple[float, int]:
-    return (-row.fitness if math.isfinite(row.fitness) else math.inf, row.id)

@@ -44,7 +44,7 @@ def show_lives(gallery: Gallery, strategies: Mapping[int, str]) -> str:
         gallery: lives and names.
         strategies: of genomes, by id.
     """
-    written = [json.dumps(_life(one, strategies), allow_nan=False) for one in gallery.lives]
+    written = [_written(_life(one, strategies)) for one in gallery.lives]
     kept: list[int] = []
     for place, text in enumerate(written):
         if len(text) + sum(len(written[other]) for other in kept) <= MAX_CHARACTERS:
@@ -56,9 +56,7 @@ def show_lives(gallery: Gallery, strategies: Mapping[int, str]) -> str:
         "vitals": gallery.vitals,
         "signs": [[sign.mark, sign.name, sign.colour] for sign in gallery.signs],
     }
-    data = f'{json.dumps(names)[:-1]}, "lives": [{", ".join(written[place] for place in kept)}]}}'.replace(
-        "<", "\\u003c"
-    )
+    data = f'{_written(names)[:-1]}, "lives": [{", ".join(written[place] for place in kept)}]}}'
     missing = len(written) - len(kept)
     more = f" {missing} more, too long for a page, are in replays.parquet." if missing else ""
     return (
@@ -66,6 +64,11 @@ def show_lives(gallery: Gallery, strategies: Mapping[int, str]) -> str:
         f"all steps are in replays.parquet.</p></noscript>\n{_frame(gallery, kept)}\n"
         f'<script type="application/json" id="replay-data">{data}</script>\n<script>{SCRIPT}</script>'
     )
+
+
+def _written(data: dict[str, Any]) -> str:
+    """Return JSON in which no text can end the element that it stands in."""
+    return json.dumps(data, allow_nan=False).replace("<", "\\u003c")
 
 
 def _life(one: Replay, strategies: Mapping[int, str]) -> dict[str, Any]:

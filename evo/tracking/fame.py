@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evo.records import GenomeRow
-from evo.report.ancestry import rank
+from evo.report.ancestry import by_fitness
 
 FAMOUS = 5
 """Genomes in it, at most."""
@@ -26,15 +26,15 @@ class Famous:
 
 
 def hall_of_fame(rows: Iterable[GenomeRow], run: Path, first: GenomeRow | None = None) -> tuple[Famous, ...]:
-    """Return the fittest of the last generation among `rows`, each with another adapter, of those that are on disk.
+    """Return the fittest, each with another adapter, of those whose adapters are on disk.
 
     Args:
-        rows: genomes as they stand.
+        rows: everybody who ever lived, each genome once, as it stood last.
         run: outputs/<run>/.
         first: who goes before them all, such as the run's own choice.
     """
     found: dict[str, Famous] = {}
-    for row in ([first] if first else []) + rank(rows):
+    for row in ([first] if first else []) + sorted(rows, key=by_fitness):
         folder = run.resolve() / "adapters" / row.adapter
         if row.adapter not in found and folder.is_dir() and len(found) < FAMOUS:
             found[row.adapter] = Famous(row=row, files=tuple(sorted(folder.iterdir())))

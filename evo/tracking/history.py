@@ -64,6 +64,11 @@ class History:
         """Return a genome as it stood after the last generation that it lived in; None if it never lived."""
         return self._latest.get(identity)
 
+    @property
+    def rows(self) -> tuple[GenomeRow, ...]:
+        """Everybody who ever lived, each as it stood after the last generation that it lived in."""
+        return tuple(self._latest.values())
+
     def everybody(self, most: int) -> list[Ancestor]:
         """Return who ever lived, by id; of more than `most`, the ancestors of the last generation go first."""
         last = max((row.generation for row in self._latest.values()), default=0)

@@ -268,7 +268,7 @@ class WandbTracker(Tracker):
 
     def _log_adapters(self, run: "wandb.Run", first: GenomeRow | None, alias: str) -> None:
         """Log the adapters of the hall of fame as a version of one artifact; before the end, only if it has changed."""
-        famous = hall_of_fame(self._rows, self._folder, first)
+        famous = hall_of_fame(self._history.rows, self._folder, first)
         digests = tuple(one.row.adapter for one in famous)
         if not famous or (alias != "best" and digests == self._logged):
             return

@@ -107,6 +107,14 @@ def test_a_page_without_lives_or_without_a_map_is_whole(
     assert browser.ask("document.getElementById('replay-map') === null")
 
 
+def test_texts_that_grow_when_they_are_made_harmless_do_not_make_the_page_too_long(tmp_path: Path) -> None:
+    (one, _) = (gallery := fake_run.gallery(steps=300)).lives
+    brackets = replace(one, observation=tuple("<" * 500 for _ in one.observation))
+    path = page(tmp_path, replace(gallery, lives=(brackets, brackets, one)))
+    assert 900_000 < path.stat().st_size < 2_000_000
+    assert "1 more, too long for a page" in path.read_text()
+
+
 def test_long_lives_are_cut_and_too_many_left_out(browser: Browser, tmp_path: Path) -> None:
     (one, _) = (gallery := fake_run.gallery(steps=5_000)).lives
     longest = replace(one, observation=tuple(text * 400 for text in one.observation))

@@ -84,3 +84,5 @@ def test_the_hall_of_fame_is_the_fittest_with_different_adapters_that_are_on_dis
     assert [path.name for path in famous[0].files] == ["adapter_model.safetensors"]
     assert [one.row.id for one in hall_of_fame(rows, tmp_path, rows[7])] == [7, 0, 3, 4, 5]
     assert len(famous) == FAMOUS
+    later = [replace(row, generation=row.generation + 1) if row.id == 6 else row for row in rows]
+    assert [one.row.id for one in hall_of_fame(later, tmp_path)] == [0, 3, 4, 5, 6]  # of all times, not of the last

@@ -157,7 +157,7 @@ def test_a_killed_run_keeps_what_is_older_than_the_flush(tmp_path: Path) -> None
         "from evo.tracking.wandb import WandbConfig\n"
         "tracker = WandbConfig(mode='offline').build(); tracker.on_start(fake_run.started(Path(sys.argv[1])))\n"
         "for generation in range(5): tracker.on_generation(fake_run.record(generation), ())\n"
-        "time.sleep(3); print('ready', flush=True); time.sleep(60)\n"
+        "time.sleep(1.2); print('ready', flush=True); time.sleep(60)\n"
     )
     # Without the variable by which W&B would share the helper process of this one, for which the run would never end.
     others = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
