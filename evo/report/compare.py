@@ -58,7 +58,11 @@ def write_comparison(folders: Sequence[Path], *, against: str | None = None, to:
     text = "\n\n".join(part for part in parts if part)
     pictures = _draw(comparison)
     page = render(Told(comparison=comparison, results=results, pictures=pictures, place=place))
-    files = {"comparison.json": comparison.to_json(), "comparison.md": text + "\n", "report.html": page}
+    files = {
+        "comparison.json": comparison.to_json(headline(comparison)),
+        "comparison.md": text + "\n",
+        "report.html": page,
+    }
     for name, content in files.items():
         write_text_atomically(place / name, content)
     for name, picture in pictures.items():
@@ -82,7 +86,8 @@ def _tell_arms(comparison: Comparison) -> str:
     """Return what is said of arms, warnings first."""
     lines = [*(f"Warning: {warning}." for warning in comparison.warnings), *([""] if comparison.warnings else [])]
     lines += [headline(comparison), ""]
-    lines += ["| arm | runs | held-out score | area by decisions | decisions | FLOPs |", "|---|---|---|---|---|---|"]
+    heads = "| arm | runs | held-out score | area by decisions | area by FLOPs | decisions | FLOPs |"
+    lines += [heads, "|---|---|---|---|---|---|---|"]
     lines += [_outcome_line(outcome) for outcome in comparison.outcomes]
     if comparison.contrasts:
         heads = "| arm | against | difference | chance to be better | p (Holm) | A |"
@@ -92,8 +97,8 @@ def _tell_arms(comparison: Comparison) -> str:
         lines += ["", heads, "|---|---|---|---|---|---|", *map(_split_line, comparison.splits)]
     note = (
         "Score: interquartile mean over runs with its bootstrap 95% interval; area: mean height of the population's "
-        "curve over the decisions that all runs took; chance: that a run of the arm beats one of the other; p: "
-        "Mann-Whitney, corrected by Holm; A: Vargha and Delaney's effect size."
+        "curve over the decisions, or FLOPs, that all runs spent; chance: that a run of the arm beats one of the "
+        "other; p: Mann-Whitney, corrected by Holm; A: Vargha and Delaney's effect size."
     )
     if comparison.splits:
         note += f" Where the gain sits: {SPLIT_NOTE[0].lower()}{SPLIT_NOTE[1:]}"
@@ -101,8 +106,8 @@ def _tell_arms(comparison: Comparison) -> str:
 
 
 def _outcome_line(outcome: Outcome) -> str:
-    area = outcome.areas.get("decisions")
-    cells = [outcome.arm.name, str(len(outcome.arm.runs)), tell(outcome.score), tell(area) if area else "-"]
+    areas = [tell(outcome.areas[axis]) if axis in outcome.areas else "-" for axis in AXES]
+    cells = [outcome.arm.name, str(len(outcome.arm.runs)), tell(outcome.score), *areas]
     return _row([*cells, f"{outcome.decisions:,.0f}", f"{outcome.flops:.3g}"])
 
 

@@ -22,7 +22,7 @@ from evo.report.differences import Effect, difference, holm, mann_whitney, proba
 from evo.report.statistics import Floats, Interval, mean, stratified_interval
 from fitness.errors import ConfigError, nearest
 
-SCHEMA = 2
+SCHEMA = 3
 """Of comparison.json; raised by every change that a reader could notice."""
 FEW = 5
 """Runs below which an arm's interval says little."""
@@ -132,10 +132,12 @@ class Comparison:
     """Of arms whose runs measured their best genome's parts, if both parts were ever something else than nobody's
     choice; the best first."""
 
-    def to_json(self) -> str:
-        """Return the text of comparison.json; a number that is not finite becomes null."""
+    def to_json(self, found: str) -> str:
+        """Return the text of comparison.json, with what was `found` in words; of numbers, only finite ones are kept."""
         content = {
             "schema": SCHEMA,
+            "found": found,
+            "against": self.against,
             "warnings": self.warnings,
             "arms": [_outcome_tree(outcome) for outcome in self.outcomes],
             "contrasts": [_contrast_tree(contrast) for contrast in self.contrasts],

@@ -130,8 +130,8 @@ def _show_pairs(told: Told) -> str:
     scale = marks.Scale.over([0.0, *(end for one in contrasts for end in one.difference)])
     note = (
         "Difference of interquartile means (first less second), and the chance that a run of the first beats one of "
-        "the second, with bootstrap 95% intervals; p: Mann-Whitney, corrected by Holm for all pairs; A: Vargha and "
-        "Delaney's effect size. <strong>Bold</strong>: a difference is told."
+        "the second, with bootstrap 95% intervals; p: Mann-Whitney, corrected by Holm for all pairs shown; A: Vargha "
+        "and Delaney's effect size. <strong>Bold</strong>: a difference is told."
     )
     best = told.comparison.outcomes[0].arm.name
     first = [one for one in contrasts if best in (one.first, one.second)]
@@ -199,42 +199,62 @@ def _spent(value: float) -> str:
 
 
 def _show_deaths(told: Told) -> str:
-    counted = {one.arm.name: _ends(one) for one in told.comparison.outcomes}
-    known = {name: ends for name, ends in counted.items() if ends.total()}
+    over_time = {one.arm.name: _ends(one) for one in told.comparison.outcomes}
+    known = {name: ends for name, ends in over_time.items() if ends and ends[-1].total()}
     if not known:
         return ""
-    totals = sum(known.values(), Counter[str]())
+    totals = sum((one for ends in known.values() for one in ends), Counter[str]())
     causes = sorted(
         (end for end in totals if totals[end]), key=lambda end: (end in ("outlived", "failed"), -totals[end], end)
     )
     colours = {end: figures.as_variable(paint) for end, paint in figures.colours_of_ends(_all_ends(told)).items()}
-    rows, numbers = [], []
+    rows, numbers, panels = [], [], []
     for name, ends in known.items():
-        shares = {cause: ends[cause] / ends.total() for cause in causes}
+        shares = _shares(ends[-1], causes)
         said = f"{name}: " + ", ".join(f"{cause} {100 * share:.0f}%" for cause, share in shares.items())
         drawn = marks.shares(said, [(share, colours[cause]) for cause, share in shares.items()])
         rows.append(_strip_row(name, drawn, f"{100 * shares.get('outlived', 0.0):.0f}% outlived"))
         numbers.append([name, *(f"{100 * share:.0f}%" for share in shares.values())])
+        panels.append(_panel(name, *_deaths_over_time(name, ends, causes, colours)))
     key = "".join(f'<li><span style="background:{colours[one]}"></span>{escape(one)}</li>' for one in causes)
     note = "Share of the lives of each arm's last generations, over all its runs."
-    body = f'<p class="muted">{note}</p>\n<ul class="key">{key}</ul>\n{_strips(rows)}'
+    time = details("Generation by generation", f'<div class="panels">{"".join(panels)}</div>', shown=True)
+    body = f'<p class="muted">{note}</p>\n<ul class="key">{key}</ul>\n{_strips(rows)}\n{time}'
     heads = ["arm", *causes]
     return section(
         "How lives ended", f"{body}\n{details('In numbers', table(heads, numbers, numeric=range(1, len(heads))))}"
     )
 
 
-def _ends(outcome: Outcome) -> Counter[str]:
-    """Count how lives of the last generation of an arm's runs ended."""
-    found = Counter[str]()
-    for run in outcome.arm.runs:
-        found.update(dict(run.generations[-1].deaths) if run.generations else {})
-    return found
+def _deaths_over_time(
+    name: str, ends: Sequence[Counter[str]], causes: Sequence[str], colours: Mapping[str, str]
+) -> tuple[str, str]:
+    """Return a column for each generation, and what stands under them."""
+    stacks = [[(share, colours[cause]) for cause, share in _shares(one, causes).items()] for one in ends]
+    outlived = [f"{100 * _shares(one, causes).get('outlived', 0.0):.0f}%" for one in (ends[0], ends[-1])]
+    drawn = marks.columns(f"{name}: how lives ended by generation; outlived {' to '.join(outlived)}", stacks)
+    return drawn, f'<p class="ends"><span>generation 1</span><span>{len(ends)}</span></p>'
 
 
-def _all_ends(told: Told) -> list[str]:
+def _shares(ends: Counter[str], causes: Sequence[str]) -> dict[str, float]:
+    """Return each cause's share of all ends."""
+    return {cause: ends[cause] / max(1, ends.total()) for cause in causes}
+
+
+def _ends(outcome: Outcome) -> list[Counter[str]]:
+    """Count by generation how lives of an arm's runs ended; the last is each run's last, the first generation all's."""
+    runs = [[Counter(dict(record.deaths)) for record in run.generations] for run in outcome.arm.runs]
+    runs = [run for run in runs if run]
+    if not runs:
+        return []
+    before = min(map(len, runs)) - 1
+    grown = [sum((run[place] for run in runs), Counter[str]()) for place in range(before)]
+    return [*grown, sum((run[-1] for run in runs), Counter[str]())]
+
+
+def _all_ends(told: Told) -> set[str]:
     """Return the ways to end that runs know of, met or not: colours go by them."""
-    return [end for run in told.results for record in run.generations[-1:] for end, _ in record.deaths]
+    return {end for run in told.results for record in run.generations[-1:] for end, _ in record.deaths}
 
 
 def _show_differences(told: Told) -> str:

@@ -140,7 +140,9 @@ def draw_deaths(records: Records) -> str:
 
 def colours_of_ends(ends: Iterable[str]) -> dict[str, str]:
     """Return the colour of each way to end, by its name, so that it is the same in all pages."""
-    palette = dict(zip(sorted(ends), itertools.cycle((RED, BROWN, PURPLE, BLUE, TEAL, PINK, ORANGE)), strict=False))
+    palette = dict(
+        zip(sorted(set(ends)), itertools.cycle((RED, BROWN, PURPLE, BLUE, TEAL, PINK, ORANGE)), strict=False)
+    )
     return palette | {"outlived": GREEN, "failed": MUTED}
 
 

@@ -103,6 +103,26 @@ def shares(label: str, parts: Sequence[tuple[float, str]]) -> str:
     return f'<svg class="shares" role="img" aria-label="{escape(label)}">{"".join(drawn)}</svg>'
 
 
+def columns(label: str, stacks: Sequence[Sequence[tuple[float, str]]]) -> str:
+    """Return stacks of parts beside each other, from the bottom up.
+
+    Args:
+        label: what a screen reader says.
+        stacks: of each column (share, CSS colour) of each part; the shares of a column sum to 1 at most.
+    """
+    drawn, width = [], 100 / max(1, len(stacks))
+    for place, stack in enumerate(stacks):
+        top = 100.0
+        for share, paint in stack:
+            top -= 100 * share
+            size = f'width="{width:.2f}" height="{100 * share:.2f}"'
+            drawn += [f'<rect x="{place * width:.2f}" y="{top:.2f}" {size} fill="{paint}"/>'] if share > 0 else []
+    return (
+        f'<div class="panel"><svg viewBox="0 0 100 100" preserveAspectRatio="none" role="img" '
+        f'aria-label="{escape(label)}" shape-rendering="crispEdges">{"".join(drawn)}</svg></div>'
+    )
+
+
 def crowd(name: str, bands: Iterable[Band], across: Scale, up: Scale) -> str:
     """Return all curves as something that panels draw from; `name` is an id."""
     lines = "".join(f'<polyline points="{_points(one.spent, one.score, across, up)}"/>' for one in bands)

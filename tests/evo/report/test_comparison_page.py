@@ -4,6 +4,7 @@ import json
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -110,6 +111,26 @@ def test_every_run_is_reached_with_keys_and_its_link_leads_to_its_page(browser: 
         reached.append(browser.ask("document.activeElement.tagName + document.activeElement.textContent.slice(0, 7)"))
     assert {"Ajoint-0", "Agrpo-5"} <= {*reached}
     assert any(one.startswith("SUMMARY") for one in reached)
+
+
+def test_every_way_to_end_has_its_colour_in_every_generation(browser: Browser, tmp_path: Path) -> None:
+    folders = fake_ablation.write(tmp_path, {"joint": 0.7}, seeds=7)  # as many as there are colours
+    write_comparison(folders)
+    browser.open(tmp_path / "comparison" / "report.html")
+    keys = browser.ask("[...document.querySelectorAll('.key li')].map(one => one.textContent)")
+    paints = browser.ask("[...document.querySelectorAll('.key span')].map(s => getComputedStyle(s).backgroundColor)")
+    assert len(keys) == len({*keys}) == len({*paints}) > 2
+    (panel,) = (
+        one
+        for one in browser.ask("[...document.querySelectorAll('.panel svg')].map(one => one.ariaLabel)")
+        if "how lives ended" in one
+    )
+    counted = [Counter[str]() for _ in range(2)]
+    for run in map(read_result, folders):
+        for total, record in zip(counted, (run.generations[0], run.generations[-1]), strict=True):
+            total.update(dict(record.deaths))
+    first, last = (f"{100 * total['outlived'] / total.total():.0f}%" for total in counted)
+    assert panel == f"joint: how lives ended by generation; outlived {first} to {last}"
 
 
 def test_names_and_settings_stay_texts(browser: Browser, tmp_path: Path) -> None:
