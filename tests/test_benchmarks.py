@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.benchmarks import timing
+from tests.benchmarks import rates, timing
 from tests.benchmarks.findings import faster, into_page, load, save, table
 
 SECONDS = {"ours": 0.5, "slow": 2.0, "fast": 0.25}
@@ -55,3 +56,10 @@ def test_rivals_take_turns_and_the_median_counts(monkeypatch: pytest.MonkeyPatch
 
     assert timing.race({name: turn(name) for name in takes}, 3) == {"a": 2.0, "b": 20.0}
     assert order == ["a", "b"] * 4  # one to warm up, and a turn of a second or more is taken once
+
+
+def test_errors_of_a_comparison_are_counted_where_there_are_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = rates.measure(4, 40, np.random.default_rng(0))
+    assert 0 < few.score < 0.5  # intervals of four runs are too narrow
+    monkeypatch.setattr(rates, "mann_whitney", lambda *_: 0.01)
+    assert rates.measure(4, 4, np.random.default_rng(0)).test == 1
