@@ -62,14 +62,26 @@ def test_a_budget_of_nothing_is_refused(field: str) -> None:
         BudgetConfig(**{field: 0})
 
 
-def test_a_run_stops_at_its_budget_also_after_a_kill(tmp_path: Path) -> None:
-    def begin(folder: Path, kill: int | None = None) -> int | None:
-        mine = [one for one in OVERRIDES if not one.startswith("generations")]
-        more = ["generations=50", "finals=2", "budget.decisions=1300", f"hydra.run.dir={folder}"]
-        process = command(folder, "evolve", *mine, *more, plant=kill_at_write(kill) if kill else None)
-        process.join(120)
-        return process.exitcode
+def begin(folder: Path, budget: str = "budget.decisions=1300", kill: int | None = None) -> int | None:
+    """Run until a budget is spent or the run is killed; return the exit code."""
+    mine = [one for one in OVERRIDES if not one.startswith("generations")]
+    more = ["generations=50", "finals=2", budget, f"hydra.run.dir={folder}"]
+    process = command(folder, "evolve", *mine, *more, plant=kill_at_write(kill) if kill else None)
+    process.join(120)
+    return process.exitcode
 
+
+def test_a_run_stops_at_its_budget_of_flops(tmp_path: Path) -> None:
+    limit = 3e11
+    assert begin(tmp_path / "run", f"budget.flops={limit}") == 0, said(tmp_path / "run")
+    table = read_table(tmp_path / "run", "generations").to_pylist()
+    spent = [row["forward_flops"] + row["training_flops"] for row in table]
+    assert len(table) >= 3
+    assert table[-1]["training_flops"] == table[-2]["training_flops"] > table[-1]["forward_flops"] / 10
+    assert abs(spent[-1] - limit) <= np.diff([0.0, *spent]).max()
+
+
+def test_a_run_stops_at_its_budget_also_after_a_kill(tmp_path: Path) -> None:
     whole, cut = tmp_path / "a" / "run", tmp_path / "b" / "run"
     assert begin(whole) == 0, said(whole)
     assert begin(cut, kill=60) != 0
