@@ -178,7 +178,7 @@ def test_a_rank_stands_before_what_is_read_and_the_answer_after_it(
     assert [sum(row in set(ranked) for row in found) for ranked in whole] == pytest.approx([len(lived) / 3] * 3, abs=1)
 
 
-@pytest.mark.parametrize("name", METHODS.keys() - COMPARING)
+@pytest.mark.parametrize("name", sorted(METHODS.keys() - COMPARING))
 def test_all_others_learn_from_what_was_said(
     name: str, engine: PopulationEngine, lives: Lives, population: list[Agent]
 ) -> None:
