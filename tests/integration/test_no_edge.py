@@ -21,7 +21,7 @@ CHEAP = (
     "environment._target_=tests.fitness.environments.deaf.DeafConfig", "tracking=none", "split=null",
     "population=8", "elites=2", "episodes=4", "finals=1", "heldout=32", "budget.decisions=2400",
 )  # fmt: skip
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module")
