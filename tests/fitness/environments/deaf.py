@@ -13,12 +13,14 @@ from fitness.environments.chance import uniform
 from fitness.environments.forage.config import ForageConfig
 from fitness.environments.forage.env import ForageVectorEnv
 
-_FATE = 100
-"""A stream of chance that the world itself does not use."""
+_FATE, _WISE = 100, 101
+"""Streams of chance that the world itself does not use."""
+WISDOM = 0.6
+"""Chance that a step is the expert's, so that some lives are short and some are long."""
 
 
 class DeafVectorEnv(ForageVectorEnv):
-    """Foragers who walk at random whatever they decide; their decisions change their luck, and never its odds.
+    """Foragers who live by chance whatever they decide; their decisions change their luck, and never its odds.
 
     The expert alone is heard, so that the yardstick has its length.
     """
@@ -36,8 +38,9 @@ class DeafVectorEnv(ForageVectorEnv):
     def advance(self, actions: Ints) -> None:
         """Live one step of luck."""
         self._said = (self._said * 31 + actions + 1) % 2**40
+        wise = uniform(self._said, self.world.clock, _WISE)[:, 0] < WISDOM
         fate = random_actions(self, uniform(self._said, self.world.clock, _FATE)[:, 0])
-        super().advance(actions if self._expert else fate)
+        super().advance(actions if self._expert else np.where(wise, super().expert_actions(), fate))
         self._expert = False
 
     def expert_actions(self) -> Ints:
